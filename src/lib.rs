@@ -1,0 +1,1 @@
+//! Switchboard: a self-hosted, actor-based real-time hub for AI agents.
