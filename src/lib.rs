@@ -1,1 +1,4 @@
 //! Switchboard: a self-hosted, actor-based real-time hub for AI agents.
+
+pub mod domain;
+pub mod error;

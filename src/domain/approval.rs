@@ -1,0 +1,65 @@
+//! A question to a human about one tool call.
+
+use serde_json::Value;
+
+use super::ids::{ApprovalId, PartId, Timestamp, TurnId, UserId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApprovalState {
+    Pending,
+    Approved,
+    Denied,
+    /// Nobody answered in time, or nobody was left to answer.
+    Expired,
+    /// Its turn was stopped or aborted.
+    Cancelled,
+}
+
+impl ApprovalState {
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Denied, Self::Expired, Self::Cancelled];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.name() == word)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Approval {
+    pub id: ApprovalId,
+    pub turn: TurnId,
+    /// The part that holds the call.
+    pub call: PartId,
+    pub tool: String,
+    /// One sentence for a human.
+    pub summary: String,
+    pub risks: Vec<String>,
+    /// The exact arguments, whole.
+    pub input: Value,
+    /// The request id of the message that began the turn.
+    pub correlation_id: String,
+    pub state: ApprovalState,
+    pub requested_at: Timestamp,
+    /// Absolute: a restart does not move it but to leave at least ten seconds.
+    pub deadline: Timestamp,
+    pub decision: Option<Decision>,
+}
+
+/// Who decided, when, from where. `by` is absent where the clock or a stop decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    pub by: Option<UserId>,
+    pub at: Timestamp,
+    pub reason: Option<String>,
+    /// Door and address.
+    pub origin: String,
+}

@@ -1,0 +1,188 @@
+//! What the hub says to a model and what it hears back: one vocabulary for all providers.
+
+use serde_json::Value;
+
+use super::usage::Usage;
+
+/// How hard the model shall think, in the words of every wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ThinkingLevel {
+    #[default]
+    Off,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    Xhigh,
+}
+
+impl ThinkingLevel {
+    pub const ALL: [Self; 6] = [Self::Off, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == word)
+    }
+}
+
+/// One request to a model: one step of a turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    pub model: String,
+    pub system: Option<String>,
+    pub messages: Vec<PromptMessage>,
+    pub tools: Vec<ToolSpec>,
+    pub thinking: ThinkingLevel,
+    /// Tokens the answer may have; the provider's default where absent.
+    pub max_tokens: Option<u32>,
+    pub temperature: Option<f32>,
+    /// Correlation id, sent along as `x-request-id`.
+    pub request_id: String,
+}
+
+/// A tool as a model sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    pub name: String,
+    pub description: String,
+    /// JSON Schema of the input object.
+    pub input_schema: Value,
+}
+
+/// A message of the context, in the order the model reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PromptMessage {
+    User(Vec<UserContent>),
+    Assistant(Vec<AssistantContent>),
+    /// The results of all tool calls of the assistant message before it.
+    ToolResults(Vec<ToolOutput>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum UserContent {
+    Text(String),
+    Image(Image),
+    /// A file, as text that the model can read.
+    File {
+        name: String,
+        text: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// Such as `image/png`.
+    pub media_type: String,
+    pub source: ImageSource,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageSource {
+    /// Base64, standard alphabet, padded.
+    Data(String),
+    Url(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum AssistantContent {
+    Text(String),
+    /// `signature` is the provider's own seal; without it the thinking is not sent back.
+    Thinking {
+        text: String,
+        signature: Option<String>,
+    },
+    ToolCall {
+        id: String,
+        name: String,
+        input: Value,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolOutput {
+    /// The provider's id of the call.
+    pub call_id: String,
+    pub output: String,
+    pub is_error: bool,
+}
+
+/// What a provider's stream says, in order. After `Ended` or an error nothing more comes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamEvent {
+    /// More text of the current text block; a block of another kind before it ends that one.
+    Text(String),
+    /// More thinking of the current thinking block.
+    Thinking(String),
+    /// The seal of the current thinking block, whole.
+    Signature(String),
+    /// The current block is complete; what follows is a new one, also if of the same kind.
+    BlockEnd,
+    /// A tool call, once its input is complete and is a JSON object. `id` is the provider's, or made where it gave none.
+    ToolCall {
+        id: String,
+        name: String,
+        input: Value,
+    },
+    /// Usage of this step; each one replaces the one before.
+    Usage(Usage),
+    Ended(StopReason),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model is done.
+    EndTurn,
+    /// It wants its tool calls answered.
+    ToolUse,
+    /// The token limit cut it.
+    MaxTokens,
+    /// The provider refused or filtered the content.
+    Refusal,
+}
+
+/// Why a stream failed. `message` is fit for a user: no key, no header, no address with a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProviderFault {
+    pub kind: ProviderFaultKind,
+    pub message: String,
+    /// HTTP status where there was one.
+    pub status: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderFaultKind {
+    /// Cannot be reached, or the connection broke.
+    Network,
+    /// No head, or no byte, within the time allowed.
+    Timeout,
+    /// 429 or 529 after all retries.
+    Overloaded,
+    /// 401 or 403: the key is wrong.
+    Credentials,
+    /// 4xx: the request is not acceptable.
+    Rejected,
+    /// 5xx, or an error event in mid-stream.
+    Server,
+    /// The stream breaks the wire's rules.
+    Malformed,
+    /// The prompt does not fit the model's context window.
+    ContextTooLong,
+}
+
+impl std::fmt::Display for ProviderFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ProviderFault {}

@@ -1,0 +1,12 @@
+//! The model of the hub: pure, without actors, I/O or a clock of its own.
+
+pub mod approval;
+pub mod generation;
+pub mod ids;
+pub mod message;
+pub mod principal;
+pub mod record;
+pub mod settings;
+pub mod tool_call;
+pub mod turn;
+pub mod usage;

@@ -1,0 +1,116 @@
+//! What is written down: one batch is one transaction of one conversation.
+
+use super::approval::Approval;
+use super::ids::{ConversationId, KeyId, OrganizationId, PartId, Timestamp, TurnId, UserId};
+use super::message::{Message, Part};
+use super::settings::{Settings, Todo};
+use super::turn::Turn;
+
+/// Rows to write, all or none. Rows are whole and replace what has the same id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    pub organization: OrganizationId,
+    pub conversation: ConversationId,
+    pub at: Timestamp,
+    pub writes: Vec<Write>,
+    /// Where a request brought a key: written first, so that a second one with the same key finds the answer.
+    pub idempotency: Option<Idempotency>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    Conversation(Settings),
+    /// The conversation and all that belongs to it, gone.
+    DeleteConversation,
+    Turn(Turn),
+    /// The message's own row; its parts are written by `Part`.
+    Message(Message),
+    /// A part whose content is final, or a part that begins (then its text so far is in it). Deletes its tail.
+    Part {
+        message: super::ids::MessageId,
+        part: Part,
+    },
+    /// New text of a part that still grows: appended, never rewritten.
+    Tail {
+        part: PartId,
+        text: String,
+    },
+    Approval(Approval),
+    Todos(Vec<Todo>),
+    /// Makes the text of a final message findable.
+    Index(super::ids::MessageId),
+    Fact(Fact),
+}
+
+/// A line of a conversation's history: what happened, without texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// The event's name, such as `turn.ended`.
+    pub kind: &'static str,
+    pub turn: Option<TurnId>,
+    /// The user who caused it.
+    pub by: Option<UserId>,
+    /// Ids and states only.
+    pub refs: serde_json::Value,
+}
+
+/// The key of a request, what the request was, and what was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Idempotency {
+    pub user: UserId,
+    pub key: String,
+    /// SHA-256 of method and body.
+    pub request: [u8; 32],
+    /// The answer, as it goes to the client.
+    pub answer: String,
+}
+
+/// All rows of a conversation, tails folded into the parts' texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    pub settings: Settings,
+    /// The newest messages up to the limit asked for, oldest first, with their parts.
+    pub messages: Vec<Message>,
+    /// Whether older messages exist.
+    pub more: bool,
+    /// Turns that have not ended, and the newest ended ones, oldest first.
+    pub turns: Vec<Turn>,
+    /// Approvals that wait.
+    pub approvals: Vec<Approval>,
+    pub todos: Vec<Todo>,
+    /// Parts that still had a tail.
+    pub open_parts: Vec<PartId>,
+}
+
+/// An organization, as a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Organization {
+    pub id: OrganizationId,
+    pub name: String,
+    pub created_at: Timestamp,
+}
+
+/// A user of an organization, as a row. `managed`: the hub's own role counts, not a token's claim.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    pub organization: OrganizationId,
+    pub id: UserId,
+    pub role: super::principal::Role,
+    pub managed: bool,
+    pub hub_admin: bool,
+    pub created_at: Timestamp,
+}
+
+/// An API key: only its hash is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiKey {
+    pub id: KeyId,
+    pub organization: OrganizationId,
+    pub user: UserId,
+    pub name: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
