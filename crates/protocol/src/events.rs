@@ -1,0 +1,220 @@
+//! What channels carry: the data of each event, by its name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::*;
+
+/// The hub's own event names: nobody else may publish them.
+pub const EVENTS: [&str; 25] = [
+    "message.created",
+    "message.updated",
+    "part.created",
+    "part.updated",
+    "session.updated",
+    "tool.approval_required",
+    "tool.approval_resolved",
+    "agent.status_changed",
+    "turn.queued",
+    "turn.started",
+    "turn.ended",
+    "todos.updated",
+    "presence.joined",
+    "presence.left",
+    "host.connected",
+    "host.disconnected",
+    "host.metrics",
+    "host.log",
+    "host.action_started",
+    "host.action_output",
+    "host.action_ended",
+    "alert.firing",
+    "alert.resolved",
+    "broadcast",
+    "system.reload",
+];
+
+/// `message.created` and `message.updated`: the whole message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct MessageChanged {
+    pub message: Message,
+}
+
+/// `part.created`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct PartCreated {
+    pub part: Part,
+}
+
+/// `part.updated`: exactly one of `delta` (append it), `text` (replace the text) and `part` (replace the part).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct PartUpdated {
+    pub message_id: String,
+    pub part_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub delta: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub part: Option<Part>,
+}
+
+/// `session.updated`. `deleted` says that the conversation is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionUpdated {
+    pub session: Session,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+/// `tool.approval_resolved`. `by` is absent where the clock, a stop or a disconnect decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalResolved {
+    pub request_id: String,
+    pub session_id: String,
+    pub tool_call_id: String,
+    pub approved: bool,
+    pub state: ApprovalState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub by: Option<String>,
+    pub at: String,
+}
+
+/// `agent.status_changed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatusChanged {
+    pub session_id: String,
+    pub agent: String,
+    pub status: AgentState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub turn_id: Option<String>,
+}
+
+/// `turn.queued`: `position` counts from 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct TurnQueued {
+    pub turn_id: String,
+    pub message_id: String,
+    pub position: u32,
+}
+
+/// `turn.started`: `messageId` is the prompt, `answerId` the message that will hold the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct TurnStarted {
+    pub turn_id: String,
+    pub message_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub answer_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub provider: Option<String>,
+}
+
+/// `turn.ended`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct TurnEnded {
+    pub turn_id: String,
+    pub state: TurnState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub usage: Option<Usage>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub receipt: Option<Receipt>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub error: Option<String>,
+}
+
+/// `todos.updated`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct TodosUpdated {
+    pub todos: Vec<Todo>,
+}
+
+/// `presence.joined` and `presence.left`. `userId` is absent above 100 members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceChanged {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub user_id: Option<String>,
+    pub count: u32,
+}
+
+/// The state of a `session:` channel as of one `seq`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionSnapshot {
+    pub session: Session,
+    /// The newest ones, oldest first, up to 1 MiB; the half-written answer is among them.
+    pub messages: Vec<Message>,
+    /// Whether older messages exist: ask `messages.list` with `before`.
+    pub more: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub before: Option<String>,
+    /// The turn at work, or `null`.
+    pub turn: Option<Turn>,
+    /// The newest turns that ended, oldest first.
+    pub turns: Vec<Turn>,
+    /// Turns that wait, in order.
+    pub queue: Vec<Turn>,
+    pub approvals: Vec<ApprovalRequest>,
+    pub todos: Vec<Todo>,
+    pub presence: Presence,
+    pub status: AgentState,
+}
+
+/// The state of a `user:` channel: a bounded document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct UserSnapshot {
+    /// The newest fifty.
+    pub sessions: Vec<Session>,
+    /// All that wait for this user, up to a hundred.
+    pub approvals: Vec<ApprovalRequest>,
+}
+
+/// The state of a `project:` or `org:` channel: the newest fifty sessions that the whole organization may see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsSnapshot {
+    pub sessions: Vec<Session>,
+}
