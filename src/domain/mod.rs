@@ -1,6 +1,9 @@
 //! The model of the hub: pure, without actors, I/O or a clock of its own.
 
+pub mod agent;
 pub mod approval;
+pub mod conversation;
+pub mod event;
 pub mod generation;
 pub mod ids;
 pub mod message;
