@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::agent::AgentStatus;
 use super::approval::Approval;
-use super::ids::{ConversationId, MessageId, PartId, TurnId, UserId};
+use super::channel::ChannelKey;
+use super::conversation::Snapshot;
+use super::ids::{ConversationId, MessageId, PartId, Timestamp, TurnId, UserId};
 use super::message::{Message, Part};
 use super::settings::{Settings, Todo};
 use super::turn::Turn;
@@ -121,4 +123,40 @@ impl Event {
             Self::Application { name, .. } => name,
         }
     }
+}
+
+/// An event with its place on its channel. A merged one stands for all from `from_seq` to `seq`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbered {
+    pub channel: ChannelKey,
+    pub epoch: Arc<str>,
+    pub seq: u64,
+    pub from_seq: u64,
+    pub at: Timestamp,
+    pub event: Event,
+}
+
+/// What a new subscriber is told first: where the channel stands, and where that helps, what it looks like.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    pub channel: ChannelKey,
+    pub epoch: Arc<str>,
+    pub seq: u64,
+    pub recovered: bool,
+    pub snapshot: Option<Arc<ChannelSnapshot>>,
+}
+
+/// Who is on a channel; names only up to a hundred of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PresenceList {
+    pub count: u32,
+    pub users: Option<Vec<UserId>>,
+}
+
+/// The state behind a channel, as of one seq.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChannelSnapshot {
+    Session { snapshot: Snapshot, presence: PresenceList },
+    User { sessions: Vec<Settings>, approvals: Vec<(ConversationId, Approval)> },
+    Sessions(Vec<Settings>),
 }
