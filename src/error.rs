@@ -157,4 +157,22 @@ mod tests {
             assert_eq!(row.code as usize, position, "{}", row.name);
         }
     }
+    #[test]
+    fn the_protocol_page_prints_the_table() {
+        let page = include_str!("../docs/PROTOCOL.md");
+        let section = |title: &str| {
+            let (_, rest) = page.split_once(&format!("\n## {title}\n")).expect("the page has the section");
+            rest.split_once("\n## ").map_or(rest, |(section, _)| section)
+        };
+        let rows = |title: &str| section(title).lines().filter(|l| l.starts_with("| ")).skip(1).collect::<Vec<_>>();
+        let wanted = ERRORS.map(|row| {
+            let retry = if row.retryable { "yes" } else { "no" };
+            format!("| `{}` | {} | {} | {retry} |", row.name, row.text, row.http_status)
+        });
+        assert_eq!(rows("Errors"), wanted);
+        let codes = rows("Close codes").iter().map(|row| row[2..6].parse().expect("a code")).collect::<Vec<u16>>();
+        use close::*;
+        let sent = [PROTOCOL, INVALID_TEXT, ABUSE, TOO_LARGE, RESTARTING, TOO_SLOW, EXPIRED, REVOKED, REPLACED];
+        assert_eq!(codes, sent);
+    }
 }

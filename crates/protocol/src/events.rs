@@ -4,34 +4,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::*;
 
-/// The hub's own event names: nobody else may publish them.
-pub const EVENTS: [&str; 25] = [
-    "message.created",
-    "message.updated",
-    "part.created",
-    "part.updated",
-    "session.updated",
-    "tool.approval_required",
-    "tool.approval_resolved",
-    "agent.status_changed",
-    "turn.queued",
-    "turn.started",
-    "turn.ended",
-    "todos.updated",
-    "presence.joined",
-    "presence.left",
-    "host.connected",
-    "host.disconnected",
-    "host.metrics",
-    "host.log",
-    "host.action_started",
-    "host.action_output",
-    "host.action_ended",
-    "alert.firing",
-    "alert.resolved",
-    "broadcast",
-    "system.reload",
-];
+macro_rules! events {
+    ($($name:literal => $data:ty;)* reserved: $($later:literal)*) => {
+        /// The hub's own event names: nobody else may publish them. The last ones are reserved; their data is not
+        /// defined yet.
+        pub const EVENTS: &[&str] = &[$($name,)* $($later,)*];
+
+        /// Hands each event that has a defined shape to `visit`.
+        #[cfg(feature = "describe")]
+        pub fn describe(visit: &mut impl crate::describe::Visit) {
+            $(visit.event::<$data>($name);)*
+        }
+    };
+}
+
+events! {
+    "message.created" => MessageChanged;
+    "message.updated" => MessageChanged;
+    "part.created" => PartCreated;
+    "part.updated" => PartUpdated;
+    "session.updated" => SessionUpdated;
+    "tool.approval_required" => ApprovalRequest;
+    "tool.approval_resolved" => ApprovalResolved;
+    "agent.status_changed" => AgentStatusChanged;
+    "turn.queued" => TurnQueued;
+    "turn.started" => TurnStarted;
+    "turn.ended" => TurnEnded;
+    "todos.updated" => TodosUpdated;
+    "presence.joined" => PresenceChanged;
+    "presence.left" => PresenceChanged;
+    reserved:
+    "host.connected"
+    "host.disconnected"
+    "host.metrics"
+    "host.log"
+    "host.action_started"
+    "host.action_output"
+    "host.action_ended"
+    "alert.firing"
+    "alert.resolved"
+    "broadcast"
+    "system.reload"
+}
 
 /// `message.created` and `message.updated`: the whole message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +67,9 @@ pub struct PartCreated {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "describe", schemars(extend("oneOf" = [
+    { "required": ["delta"] }, { "required": ["text"] }, { "required": ["part"] }
+])))]
 pub struct PartUpdated {
     pub message_id: String,
     pub part_id: String,
@@ -74,6 +91,7 @@ pub struct PartUpdated {
 pub struct SessionUpdated {
     pub session: Session,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "describe", ts(as = "Option<bool>", optional))]
     pub deleted: bool,
 }
 

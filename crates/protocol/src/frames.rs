@@ -31,6 +31,7 @@ pub enum ClientFrame {
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// Chosen by the client, 1 to 128 characters.
+    #[cfg_attr(feature = "describe", schemars(length(min = 1, max = 128)))]
     pub id: String,
     pub method: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +137,7 @@ pub enum ServerFrame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "describe", schemars(extend("oneOf" = [{ "required": ["result"] }, { "required": ["error"] }])))]
 pub struct Response {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -438,10 +438,10 @@ macro_rules! methods {
         pub const METHODS: &[Method] =
             &[$(Method { name: $name, params: stringify!($params), result: stringify!($result) }),*];
 
-        /// Hands each method and its two types to `f`.
+        /// Hands each method and its two types to `visit`.
         #[cfg(feature = "describe")]
-        pub fn describe(f: &mut impl crate::describe::Visit) {
-            $(f.method::<$params, $result>($name);)*
+        pub fn describe(visit: &mut impl crate::describe::Visit) {
+            $(visit.method::<$params, $result>($name);)*
         }
     };
 }

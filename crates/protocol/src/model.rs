@@ -129,6 +129,7 @@ pub struct Message {
     pub state: MessageState,
     /// A retry replaced this answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "describe", ts(as = "Option<bool>", optional))]
     pub superseded: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
