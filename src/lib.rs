@@ -1,1 +1,3 @@
 //! Switchboard: a self-hosted, actor-based real-time hub for AI agents.
+pub mod framing;
+pub mod transport;
