@@ -21,6 +21,9 @@ use super::{
     stream::RawStream,
 };
 
+/// How long someone who is turned away may take to get ready for the reason.
+const TURN_AWAY: Duration = Duration::from_secs(1);
+
 /// How every connection of a server comes in.
 #[derive(Clone)]
 pub(super) struct Entrance {
@@ -49,7 +52,7 @@ impl Entrance {
             Ok(guard) => guard,
             Err(why) => {
                 if self.tls.is_none() {
-                    turn_away(&tcp, why);
+                    turn_away(&tcp, why).await;
                 }
                 return Err(io::Error::other("too many connections"));
             }
@@ -63,8 +66,8 @@ impl Entrance {
     }
 }
 
-/// Says why, as far as that goes without waiting for anything.
-fn turn_away(tcp: &TcpStream, why: TurnedAway) {
+/// Says why, without waiting for anything but a fresh socket's first readiness.
+async fn turn_away(tcp: &TcpStream, why: TurnedAway) {
     let (status, code, message) = match why {
         TurnedAway::Full => ("503 Service Unavailable", "unavailable", "too many connections"),
         TurnedAway::AddressFull => (
@@ -78,7 +81,12 @@ fn turn_away(tcp: &TcpStream, why: TurnedAway) {
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 5\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
+    if timeout(TURN_AWAY, tcp.writable()).await.is_err() {
+        return;
+    }
     let _ = tcp.try_write(answer.as_bytes());
+    // Unread bytes would make the close a reset, and that could overtake the answer.
+    let _ = tcp.try_read(&mut [0; 4096]);
     let _ = socket2::SockRef::from(tcp).shutdown(std::net::Shutdown::Write);
 }
 
