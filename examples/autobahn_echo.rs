@@ -81,9 +81,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         settings.tls = Some(Arc::new(make_tls(certificate.as_deref())?));
     }
     actix::System::new().block_on(async move {
-        // Autobahn's largest message has 16 MiB.
+        // Autobahn's largest message has 16 MiB, its most fragmented one 65,536 pieces.
         let limits = SocketLimits {
             frame_bytes: 32 << 20,
+            fragments: 1 << 17,
             hard_bytes: 64 << 20,
             ..SocketLimits::default()
         };
