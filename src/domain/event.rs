@@ -156,7 +156,7 @@ pub struct PresenceList {
 /// The state behind a channel, as of one seq.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChannelSnapshot {
-    Session { snapshot: Snapshot, presence: PresenceList },
+    Session { snapshot: Box<Snapshot>, presence: PresenceList },
     User { sessions: Vec<Settings>, approvals: Vec<(ConversationId, Approval)> },
     Sessions(Vec<Settings>),
 }

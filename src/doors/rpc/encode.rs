@@ -49,7 +49,7 @@ fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 }
 
 /// The whole frame by hand: this is the hot path, and only the data differs.
-fn write_event(out: &mut Vec<u8>, event: &Numbered) {
+pub(super) fn write_event(out: &mut Vec<u8>, event: &Numbered) {
     out.extend_from_slice(b"{\"type\":\"event\",\"channel\":");
     put(out, event.channel.name());
     let _ = write!(out, ",\"seq\":{}", event.seq);
@@ -116,11 +116,7 @@ fn write_turn(out: &mut Vec<u8>, event: &Event) {
     match event {
         Event::TurnQueued { turn, position, .. } => put(
             out,
-            &we::TurnQueued {
-                turn_id: turn.id.to_string(),
-                message_id: turn.message.to_string(),
-                position: *position,
-            },
+            &we::TurnQueued { turn_id: turn.id.to_string(), message_id: turn.message.to_string(), position: *position },
         ),
         Event::TurnStarted { turn, provider, model, .. } => put(
             out,
@@ -148,11 +144,6 @@ fn write_turn(out: &mut Vec<u8>, event: &Event) {
 
 pub fn pong() -> Frame {
     Frame::text(b"{\"type\":\"pong\"}")
-}
-
-/// The answer to a request.
-pub fn response_ok(id: &str, result: serde_json::Value) -> Frame {
-    frame(&wf::ServerFrame::Response(wf::Response { id: id.to_owned(), result: Some(result), error: None }))
 }
 
 /// The answer to a request, its result written already.

@@ -4,6 +4,6 @@ mod encode;
 mod methods;
 mod replies;
 
-pub use encode::{Native, error_frame, pong, response_error, response_ok, response_raw};
-pub use methods::{decode, field_error};
+pub use encode::{Native, error_frame, pong, response_error, response_raw};
+pub use methods::{Limits, attachments, content, decode, field_error};
 pub use replies::result;
