@@ -3,5 +3,6 @@
 pub mod domain;
 pub mod doors;
 pub mod error;
+pub mod fanout;
 pub mod framing;
 pub mod transport;

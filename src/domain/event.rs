@@ -34,13 +34,14 @@ pub enum Event {
         message: MessageId,
         part: Arc<Part>,
     },
-    /// A part grew by `text`.
+    /// A part grew by `text`; `offset` bytes stood there before.
     Delta {
         conversation: ConversationId,
         turn: TurnId,
         message: MessageId,
         part: PartId,
         kind: Growing,
+        offset: usize,
         text: Arc<str>,
     },
     /// A part took a new state.

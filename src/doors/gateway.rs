@@ -73,6 +73,18 @@ impl Dialect for Flat {
         }
     }
 
+    /// The turn that was cut off has ended for this wire too.
+    fn restarted(&self, greeting: &Greeting) -> Vec<Frame> {
+        match greeting.snapshot.as_deref() {
+            Some(ChannelSnapshot::Session { snapshot, .. }) => {
+                let id = snapshot.settings.id;
+                let cut = snapshot.turns.last().filter(|t| t.state == TurnState::Interrupted);
+                cut.and_then(|turn| end(id, turn)).iter().map(frame).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn ended(&self, _: &ChannelKey, fault: &Fault) -> Option<Frame> {
         Some(flat_error(fault, None, None))
     }

@@ -21,6 +21,11 @@ pub trait Dialect: Sync {
     /// What a new subscriber is told first.
     fn greeting(&self, greeting: &Greeting) -> Vec<Frame>;
 
+    /// What a subscriber is told when the channel's numbering restarts under it.
+    fn restarted(&self, greeting: &Greeting) -> Vec<Frame> {
+        self.greeting(greeting)
+    }
+
     /// Tells that the hub ended a subscription.
     fn ended(&self, channel: &ChannelKey, fault: &Fault) -> Option<Frame>;
 }

@@ -148,10 +148,18 @@ impl Conversation {
         let Some(message) = self.answer_mut() else { return };
         let message_id = message.id;
         let Some(known) = message.parts.iter_mut().rev().find(|p| p.id == part) else { return };
-        if let PartBody::Text { text } | PartBody::Thinking { text, .. } = &mut known.body {
-            text.push_str(more);
-        }
-        out.events.push(Event::Delta { conversation, turn, message: message_id, part, kind, text: more.into() });
+        let (PartBody::Text { text } | PartBody::Thinking { text, .. }) = &mut known.body else { return };
+        let offset = text.len();
+        text.push_str(more);
+        out.events.push(Event::Delta {
+            conversation,
+            turn,
+            message: message_id,
+            part,
+            kind,
+            offset,
+            text: more.into(),
+        });
     }
 
     fn seal(&mut self, seal: String) {

@@ -1,0 +1,285 @@
+//! Homes of the channels that no conversation owns: `app:`, `user:`, `org:`, `project:`. Each lives on one worker,
+//! chosen by its name, and is forgotten when nobody listens and nothing is left to catch up on.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashMap;
+use tokio::sync::oneshot;
+
+use super::home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
+use super::inbox::{Mail, Workers};
+use super::ring::RingLimits;
+use crate::domain::channel::{ChannelKey, Position};
+use crate::domain::event::{ChannelSnapshot, Event, Numbered, PresenceList};
+use crate::domain::hub::{ConnectionNumber, DialectId};
+use crate::domain::ids::{Source, SystemSource, Timestamp};
+use crate::transport::{Close, current_worker};
+
+/// How often empty homes are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// A letter to a home that lives on a worker.
+pub enum HomeMail {
+    Publish {
+        key: ChannelKey,
+        event: Event,
+        limits: RingLimits,
+        answer: Option<oneshot::Sender<Position>>,
+    },
+    /// Only where a home is: nobody listens otherwise.
+    Announce {
+        key: ChannelKey,
+        event: Event,
+    },
+    Begin {
+        key: ChannelKey,
+        limits: RingLimits,
+        since: Option<Position>,
+        answer: oneshot::Sender<HomeState>,
+    },
+    Attach {
+        key: ChannelKey,
+        limits: RingLimits,
+        request: AttachRequest,
+        answer: oneshot::Sender<bool>,
+    },
+    Pull {
+        key: ChannelKey,
+        connection: ConnectionNumber,
+        dialect: DialectId,
+        seq: u64,
+    },
+    Detach {
+        key: ChannelKey,
+        connection: ConnectionNumber,
+        dialect: DialectId,
+    },
+    Presence {
+        key: ChannelKey,
+        answer: oneshot::Sender<PresenceList>,
+    },
+    History {
+        key: ChannelKey,
+        since: Option<Position>,
+        limit: usize,
+        answer: oneshot::Sender<History>,
+    },
+}
+
+/// What a history look-up found.
+pub type History = (Position, Option<Vec<Arc<Numbered>>>);
+
+pub struct AttachRequest {
+    pub connection: ConnectionNumber,
+    pub dialect: DialectId,
+    pub member: Member,
+    pub since: Option<Position>,
+    /// As of this position; without one the channel has no snapshot.
+    pub snapshot: Option<(Position, Arc<ChannelSnapshot>)>,
+}
+
+/// Where a home stands.
+pub struct HomeState {
+    pub position: Position,
+    /// Whether the position that was asked about can be resumed from.
+    pub resumable: bool,
+}
+
+thread_local! {
+    static HOMES: RefCell<AHashMap<ChannelKey, Rc<RefCell<Home>>>> = RefCell::default();
+}
+
+/// The same on every worker of this process; another process hashes for itself.
+static HASHER: std::sync::LazyLock<ahash::RandomState> = std::sync::LazyLock::new(ahash::RandomState::new);
+
+fn home_worker(workers: &Workers, key: &ChannelKey) -> usize {
+    let mut hasher = HASHER.build_hasher();
+    hasher.write(key.organization().as_str().as_bytes());
+    hasher.write(key.name().as_bytes());
+    hasher.finish() as usize % workers.count().max(1)
+}
+
+fn now() -> Timestamp {
+    SystemSource.now()
+}
+
+/// The way back to a home on a worker.
+struct WorkerLink {
+    workers: Workers,
+    key: ChannelKey,
+}
+
+impl HomeLink for WorkerLink {
+    fn pull(&self, connection: ConnectionNumber, dialect: DialectId, seq: u64) {
+        let mail = HomeMail::Pull { key: self.key.clone(), connection, dialect, seq };
+        self.workers.send(home_worker(&self.workers, &self.key), Mail::Home(mail));
+    }
+
+    fn detach(&self, connection: ConnectionNumber, dialect: DialectId) {
+        let mail = HomeMail::Detach { key: self.key.clone(), connection, dialect };
+        self.workers.send(home_worker(&self.workers, &self.key), Mail::Home(mail));
+    }
+}
+
+/// Runs on the home, which is made if it is not there.
+fn with_home<R>(workers: &Workers, key: &ChannelKey, limits: RingLimits, use_it: impl FnOnce(&mut Home) -> R) -> R {
+    let home = HOMES.with_borrow_mut(|homes| match homes.get(key) {
+        Some(home) => home.clone(),
+        None => {
+            let link = Arc::new(WorkerLink { workers: workers.clone(), key: key.clone() });
+            let (presence, epoch) = (PresenceRule::Counted, new_epoch());
+            let home = Home::new(key.clone(), workers.clone(), link, epoch, limits, presence);
+            homes.entry(key.clone()).or_insert(Rc::new(RefCell::new(home))).clone()
+        }
+    });
+    let mut home = home.borrow_mut();
+    use_it(&mut home)
+}
+
+fn with_known<R>(key: &ChannelKey, use_it: impl FnOnce(&mut Home) -> R) -> Option<R> {
+    let home = HOMES.with_borrow(|homes| homes.get(key).cloned())?;
+    let mut home = home.borrow_mut();
+    Some(use_it(&mut home))
+}
+
+pub(super) fn receive(workers: &Workers, mail: HomeMail) {
+    match mail {
+        HomeMail::Publish { key, event, limits, answer } => {
+            let position = publish_here(workers, &key, event, limits);
+            answer.map(|answer| answer.send(position));
+        }
+        HomeMail::Announce { key, event } => {
+            with_known(&key, |home| home.publish(event, now()));
+        }
+        HomeMail::Begin { key, limits, since, answer } => {
+            let state = with_home(workers, &key, limits, |home| HomeState {
+                position: home.position(),
+                resumable: since.is_some_and(|s| home.can_resume(&s)),
+            });
+            let _ = answer.send(state);
+        }
+        HomeMail::Attach { key, limits, request, answer } => {
+            let attached = with_home(workers, &key, limits, |home| attach_here(home, request));
+            let _ = answer.send(attached);
+        }
+        HomeMail::Pull { key, connection, dialect, seq } => {
+            with_known(&key, |home| home.pull(connection, dialect, seq, &mut |_| None, now(), &|_, _| None));
+        }
+        HomeMail::Detach { key, connection, dialect } => {
+            with_known(&key, |home| home.detach(connection, dialect, now()));
+        }
+        HomeMail::Presence { key, answer } => {
+            let _ = answer.send(with_known(&key, |home| home.presence()).unwrap_or_default());
+        }
+        HomeMail::History { key, since, limit, answer } => {
+            let found = with_known(&key, |home| {
+                let events = home.history(since.as_ref(), limit, now(), &|_, _| None);
+                let numbered = |p: Arc<super::Published>| Arc::new(p.numbered.clone());
+                (home.position(), events.map(|found| found.into_iter().map(numbered).collect()))
+            });
+            if let Some(found) = found {
+                let _ = answer.send(found);
+            }
+        }
+    }
+}
+
+fn publish_here(workers: &Workers, key: &ChannelKey, event: Event, limits: RingLimits) -> Position {
+    with_home(workers, key, limits, |home| {
+        home.publish(event, now());
+        home.position()
+    })
+}
+
+fn attach_here(home: &mut Home, request: AttachRequest) -> bool {
+    let AttachRequest { connection, dialect, member, since, snapshot } = request;
+    let opening = match snapshot {
+        Some((position, _)) if position.epoch != home.position().epoch => return false,
+        Some((position, snapshot)) => Opening::AsOf { seq: position.seq, snapshot },
+        None => Opening::Fresh(&mut |_| None),
+    };
+    home.attach((connection, dialect), member, since.as_ref(), opening, now(), &|_, _| None)
+}
+
+/// Publishes to an application channel. On the home's own worker the position comes at once.
+pub fn publish(
+    workers: &Workers,
+    key: ChannelKey,
+    event: Event,
+    limits: RingLimits,
+    answer: Option<oneshot::Sender<Position>>,
+) {
+    let worker = home_worker(workers, &key);
+    if current_worker() == Some(worker) {
+        let position = publish_here(workers, &key, event, limits);
+        answer.map(|answer| answer.send(position));
+    } else {
+        workers.send(worker, Mail::Home(HomeMail::Publish { key, event, limits, answer }));
+    }
+}
+
+/// Tells a channel something, if anybody could want to hear it.
+pub fn announce(workers: &Workers, key: ChannelKey, event: Event) {
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Announce { key, event }));
+}
+
+/// Where a channel stands now; its home is made if it is not there.
+pub async fn begin(
+    workers: &Workers,
+    key: ChannelKey,
+    limits: RingLimits,
+    since: Option<Position>,
+) -> Option<HomeState> {
+    let (answer, state) = oneshot::channel();
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Begin { key, limits, since, answer }));
+    state.await.ok()
+}
+
+/// Lets a subscriber in. False where the snapshot is too old: then begin again.
+pub async fn attach(workers: &Workers, key: ChannelKey, limits: RingLimits, request: AttachRequest) -> bool {
+    let (answer, attached) = oneshot::channel();
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Attach { key, limits, request, answer }));
+    attached.await.unwrap_or(false)
+}
+
+/// Says that a listener is gone.
+pub fn detach(workers: &Workers, key: ChannelKey, connection: ConnectionNumber, dialect: DialectId) {
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Detach { key, connection, dialect }));
+}
+
+pub async fn presence(workers: &Workers, key: ChannelKey) -> PresenceList {
+    let (answer, presence) = oneshot::channel();
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Presence { key, answer }));
+    presence.await.unwrap_or_default()
+}
+
+/// `None` where the channel has no home, and so no history.
+pub async fn history(workers: &Workers, key: ChannelKey, since: Option<Position>, limit: usize) -> Option<History> {
+    let (answer, found) = oneshot::channel();
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::History { key, since, limit, answer }));
+    found.await.ok()
+}
+
+/// Closes all sockets that listen to a channel whose home is gone.
+pub fn close_all(workers: &Workers, channel: &ChannelKey, close: &Close) {
+    workers.send_to_all(|| Mail::CloseChannel { channel: channel.clone(), close: close.clone() });
+}
+
+/// Forgets homes that serve nobody.
+pub(super) async fn sweep() {
+    loop {
+        actix_rt::time::sleep(SWEEP).await;
+        let at = now();
+        HOMES.with_borrow_mut(|homes| {
+            homes.retain(|_, home| {
+                let mut home = home.borrow_mut();
+                home.forget_old(at);
+                !(home.is_deserted() && home.ring_is_empty())
+            });
+        });
+    }
+}

@@ -1,0 +1,249 @@
+//! The newest events of a channel, to catch up from. Deltas are kept as offsets into the part's own text.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Published;
+use crate::domain::event::{Event, Growing, Numbered};
+use crate::domain::ids::{ConversationId, MessageId, PartId, Timestamp, TurnId};
+
+/// What one ring may hold, and what all together.
+#[derive(Debug, Clone, Copy)]
+pub struct RingLimits {
+    pub events: usize,
+    pub bytes: usize,
+    /// Milliseconds after which an event is forgotten; 0 keeps it.
+    pub age: i64,
+    /// Bytes of all rings of the process.
+    pub total_bytes: usize,
+}
+
+/// Bytes of all rings.
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
+
+/// A text that a run of deltas lies in.
+pub type TextOf<'a> = &'a dyn Fn(MessageId, PartId) -> Option<&'a str>;
+
+#[derive(Debug)]
+enum Entry {
+    Whole(Arc<Published>),
+    Run(Run),
+}
+
+/// Deltas of one part, one after the other: four bytes each.
+#[derive(Debug)]
+struct Run {
+    conversation: ConversationId,
+    turn: TurnId,
+    message: MessageId,
+    part: PartId,
+    kind: Growing,
+    first_seq: u64,
+    /// Where the first delta begins.
+    start: u32,
+    /// Where each delta ends.
+    ends: Vec<u32>,
+    at: Timestamp,
+}
+
+impl Entry {
+    fn first_seq(&self) -> u64 {
+        match self {
+            Self::Whole(published) => published.numbered.from_seq,
+            Self::Run(run) => run.first_seq,
+        }
+    }
+
+    fn last_seq(&self) -> u64 {
+        match self {
+            Self::Whole(published) => published.numbered.seq,
+            Self::Run(run) => run.first_seq + run.ends.len() as u64 - 1,
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Whole(_) => 1,
+            Self::Run(run) => run.ends.len(),
+        }
+    }
+
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::Whole(published) => published.numbered.at,
+            Self::Run(run) => run.at,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(published) => 300 + weight(&published.numbered.event),
+            Self::Run(run) => 120 + 4 * run.ends.len(),
+        }
+    }
+}
+
+/// Bytes of an event's text, roughly: messages and sessions are shared with the conversation that holds them.
+fn weight(event: &Event) -> usize {
+    match event {
+        Event::Application { data, .. } => data.len(),
+        Event::Delta { text, .. } => text.len(),
+        Event::PartChanged { .. } | Event::PartCreated { .. } | Event::MessageUpdated { .. } => 1024,
+        _ => 256,
+    }
+}
+
+#[derive(Debug)]
+pub struct Ring {
+    entries: VecDeque<Entry>,
+    events: usize,
+    bytes: usize,
+    limits: RingLimits,
+}
+
+impl Ring {
+    pub fn new(limits: RingLimits) -> Self {
+        Self { entries: VecDeque::new(), events: 0, bytes: 0, limits }
+    }
+
+    pub fn clear(&mut self) {
+        while self.drop_oldest() {}
+    }
+
+    pub fn push(&mut self, published: &Arc<Published>) {
+        let before = self.entries.back().map_or(0, Entry::bytes);
+        let grown = match (&published.numbered.event, self.entries.back_mut()) {
+            (Event::Delta { part, offset, text, .. }, Some(Entry::Run(run)))
+                if run.part == *part && run.ends.last() == Some(&(*offset as u32)) && run.ends.len() < 4096 =>
+            {
+                run.ends.push((offset + text.len()) as u32);
+                run.at = published.numbered.at;
+                true
+            }
+            _ => false,
+        };
+        if !grown {
+            self.entries.push_back(entry(published));
+        }
+        self.events += 1;
+        let added = self.entries.back().map_or(0, Entry::bytes) - if grown { before } else { 0 };
+        self.bytes += added;
+        let total = TOTAL.fetch_add(added, Ordering::Relaxed) + added;
+        // Over the budget of all, every ring that grows gives back down to a quarter of its own.
+        let (events, bytes) = match total > self.limits.total_bytes {
+            true => (self.limits.events / 4, self.limits.bytes / 4),
+            false => (self.limits.events, self.limits.bytes),
+        };
+        while (self.events > events.max(1) || self.bytes > bytes) && self.entries.len() > 1 {
+            self.drop_oldest();
+        }
+        self.forget_old(published.numbered.at);
+    }
+
+    /// Forgets what is too old.
+    pub fn forget_old(&mut self, now: Timestamp) {
+        if self.limits.age == 0 {
+            return;
+        }
+        while self.entries.front().is_some_and(|e| now.since(e.at()) > self.limits.age) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some(entry) = self.entries.pop_front() else { return false };
+        self.events -= entry.count();
+        let bytes = entry.bytes();
+        self.bytes -= bytes;
+        TOTAL.fetch_sub(bytes, Ordering::Relaxed);
+        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether everything after `seq` is still here, where the channel stands at `head`.
+    pub fn holds_after(&self, seq: u64, head: u64) -> bool {
+        seq == head || (seq < head && self.entries.front().is_some_and(|e| e.first_seq() <= seq + 1))
+    }
+
+    /// Everything after `seq`, oldest first, runs of deltas merged, until about `bytes` of text. `None` where a part's
+    /// text is gone. The last one's seq tells how far it went.
+    pub fn after(
+        &self,
+        seq: u64,
+        template: &Numbered,
+        text_of: TextOf<'_>,
+        bytes: usize,
+    ) -> Option<Vec<Arc<Published>>> {
+        let mut found = Vec::new();
+        let mut weighed = 0;
+        let from = self.entries.partition_point(|e| e.last_seq() <= seq);
+        for entry in self.entries.range(from..) {
+            if weighed > bytes {
+                break;
+            }
+            match entry {
+                Entry::Whole(published) => {
+                    weighed += 300 + weight(&published.numbered.event);
+                    found.push(published.clone());
+                }
+                Entry::Run(run) => {
+                    let (merged, length) = merge(run, seq, template, text_of)?;
+                    weighed += 200 + length;
+                    found.push(merged);
+                }
+            }
+        }
+        Some(found)
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        TOTAL.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn entry(published: &Arc<Published>) -> Entry {
+    match &published.numbered.event {
+        Event::Delta { conversation, turn, message, part, kind, offset, text } => Entry::Run(Run {
+            conversation: *conversation,
+            turn: *turn,
+            message: *message,
+            part: *part,
+            kind: *kind,
+            first_seq: published.numbered.seq,
+            start: *offset as u32,
+            ends: vec![(offset + text.len()) as u32],
+            at: published.numbered.at,
+        }),
+        _ => Entry::Whole(published.clone()),
+    }
+}
+
+/// The deltas of a run after `seq`, as one.
+fn merge(run: &Run, seq: u64, template: &Numbered, text_of: TextOf<'_>) -> Option<(Arc<Published>, usize)> {
+    let skip = (seq + 1).saturating_sub(run.first_seq) as usize;
+    let start = if skip == 0 { run.start } else { run.ends[skip - 1] } as usize;
+    let end = *run.ends.last()? as usize;
+    let text = text_of(run.message, run.part)?.get(start..end)?;
+    let numbered = Numbered {
+        seq: run.first_seq + run.ends.len() as u64 - 1,
+        from_seq: run.first_seq + skip as u64,
+        at: run.at,
+        event: Event::Delta {
+            conversation: run.conversation,
+            turn: run.turn,
+            message: run.message,
+            part: run.part,
+            kind: run.kind,
+            offset: start,
+            text: text.into(),
+        },
+        ..template.clone()
+    };
+    Some((Published::new(numbered), text.len()))
+}
