@@ -2,10 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use ahash::AHashMap;
@@ -35,7 +32,11 @@ pub(super) struct AcceptGuard {
 }
 
 impl Gate {
-    pub(super) fn new(counters: Arc<Counters>, max_connections: usize, max_per_address: usize) -> Gate {
+    pub(super) fn new(
+        counters: Arc<Counters>,
+        max_connections: usize,
+        max_per_address: usize,
+    ) -> Gate {
         Gate {
             counters,
             max_connections,
@@ -53,7 +54,10 @@ impl Gate {
             return Err(TurnedAway::Full);
         }
         if let Some(address) = address {
-            let mut table = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut table = self
+                .per_address
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let taken = table.entry(address).or_insert(0);
             if *taken >= self.max_per_address {
                 self.counters.open.fetch_sub(1, Relaxed);
@@ -93,7 +97,11 @@ impl AcceptGuard {
 impl Drop for AcceptGuard {
     fn drop(&mut self) {
         if let Some(address) = self.address {
-            let mut table = self.gate.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut table = self
+                .gate
+                .per_address
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(taken) = table.get_mut(&address) {
                 *taken -= 1;
                 if *taken == 0 {

@@ -22,7 +22,9 @@ pub enum Inbound {
     Text(ByteString),
     Binary(Bytes),
     /// The last item: the code of the peer's Close frame, `None` if it sent none (or no code).
-    Closed { code: Option<u16> },
+    Closed {
+        code: Option<u16>,
+    },
 }
 
 /// The messages of one socket. Not polling it stops reading, which is how its actor bounds the

@@ -15,7 +15,10 @@ use std::{
 use actix_codec::Framed;
 use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError, h1};
 use actix_server::{Server, ServerHandle};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service,
+    map_config,
+};
 use actix_web::dev::AppConfig;
 use tokio::{
     net::TcpStream,
@@ -26,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     accept::{Entrance, HttpIo},
+    body,
     counters::{Counters, OpenConnections},
     guard::Gate,
     settings::{Close, ServerSettings},
@@ -41,6 +45,7 @@ struct Start {
     counters: Arc<Counters>,
     next: AtomicUsize,
     orders: Mutex<Vec<Option<UnboundedReceiver<Order>>>>,
+    workers: Arc<[UnboundedSender<Order>]>,
 }
 
 impl Start {
@@ -57,7 +62,7 @@ impl Start {
             tracing::error!("a worker died; ending the process");
             std::process::abort();
         };
-        worker::start(index, counters, receiver);
+        worker::start(index, counters, receiver, self.workers.clone());
         Some(index)
     }
 }
@@ -100,7 +105,7 @@ where
     S::Error: Into<Response<actix_http::body::BoxBody>> + 'static,
     S::InitError: fmt::Debug,
     S::Response: Into<Response<B>> + 'static,
-    <S::Service as actix_service::Service<Request>>::Future: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
     S::Service: 'static,
     B: MessageBody + 'static,
 {
@@ -109,10 +114,12 @@ where
         .map(|_| unbounded_channel())
         .map(|(sender, receiver)| (sender, Some(receiver)))
         .unzip();
+    let workers: Arc<[_]> = senders.into();
     let start = Arc::new(Start {
         counters: counters.clone(),
         next: AtomicUsize::new(0),
         orders: Mutex::new(receivers),
+        workers: workers.clone(),
     });
     let entrance = Entrance {
         gate: Arc::new(Gate::new(
@@ -134,8 +141,8 @@ where
         let stopping = builder.graceful_shutdown_signal();
         let (start, entrance) = (start.clone(), entrance.clone());
         let (on_worker, doorkeeper, app) = (on_worker.clone(), doorkeeper.clone(), app.clone());
-        let (head_timeout, keep_alive, upgrade_timeout) =
-            (settings.head_timeout, settings.keep_alive, settings.upgrade_timeout);
+        let (head_timeout, body_timeout) = (settings.head_timeout, settings.body_timeout);
+        let (keep_alive, upgrade_timeout) = (settings.keep_alive, settings.upgrade_timeout);
         builder = builder.listen("switchboard", listener, move || {
             if let Some(index) = start.worker() {
                 on_worker(index);
@@ -143,13 +150,15 @@ where
             let entrance = entrance.clone();
             let doorkeeper = doorkeeper();
             let stopping = stopping.clone();
-            let upgrades = fn_service(move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
-                let doorkeeper = doorkeeper.clone();
-                async move {
-                    upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
-                    Ok::<_, Infallible>(())
-                }
-            });
+            let upgrades = fn_service(
+                move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
+                    let doorkeeper = doorkeeper.clone();
+                    async move {
+                        upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
+                        Ok::<_, Infallible>(())
+                    }
+                },
+            );
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
@@ -160,7 +169,10 @@ where
                 .client_disconnect_timeout(Duration::ZERO)
                 .h1_allow_half_closed(false)
                 .upgrade(upgrades)
-                .h1(map_config(app(), |()| AppConfig::default()));
+                .h1(apply_fn_factory(
+                    map_config(app(), |()| AppConfig::default()),
+                    move |request, app: &S::Service| app.call(body::timed(request, body_timeout)),
+                ));
             fn_service(move |tcp: TcpStream| {
                 let entrance = entrance.clone();
                 async move {
@@ -177,7 +189,7 @@ where
         handle: Handle {
             server: server.handle(),
             counters,
-            workers: senders.into(),
+            workers,
         },
         addresses,
         task: actix_rt::spawn(server),
