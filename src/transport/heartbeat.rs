@@ -63,7 +63,9 @@ impl Heartbeat {
         let now = self.start().elapsed();
         let mut spokes = self.spokes.borrow_mut();
         match spokes.first_entry() {
-            Some(first) if SPOKE * u32::try_from(*first.key()).unwrap_or(u32::MAX) <= now => first.remove(),
+            Some(first) if SPOKE * u32::try_from(*first.key()).unwrap_or(u32::MAX) <= now => {
+                first.remove()
+            }
             _ => Vec::new(),
         }
     }
@@ -82,7 +84,9 @@ pub(super) async fn beat(worker: Rc<Worker>) {
             }
         }
         for id in worker.heartbeat.take_due() {
-            let Some(outbound) = worker::find(id) else { continue };
+            let Some(outbound) = worker::find(id) else {
+                continue;
+            };
             if let Some(wait) = outbound.pulse() {
                 worker.heartbeat.schedule(outbound.id(), wait);
             }

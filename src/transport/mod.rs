@@ -12,8 +12,11 @@
 
 mod accept;
 mod blocked;
+mod body;
 mod counters;
 mod decoder;
+#[cfg(test)]
+mod decoder_tests;
 mod guard;
 mod heartbeat;
 mod inbound;
@@ -30,4 +33,4 @@ pub use outbound::{Outbound, Pushed};
 pub use server::{Handle, RunningServer, serve};
 pub use settings::{Close, ConnectionId, ServerSettings, SocketLimits};
 pub use upgrade::{Admitted, Doorkeeper, Opener, Refusal, Socket, UpgradeRequest};
-pub use worker::{current_worker, on_drained, with_connection};
+pub use worker::{Drained, current_worker, on_drained, with_connection};

@@ -15,7 +15,10 @@ use std::{
 use actix_codec::Framed;
 use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError, h1};
 use actix_server::{Server, ServerHandle};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service,
+    map_config,
+};
 use actix_web::dev::AppConfig;
 use tokio::{
     net::TcpStream,
@@ -26,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     accept::{Entrance, HttpIo},
+    body,
     counters::{Counters, OpenConnections},
     guard::Gate,
     settings::{Close, ServerSettings},
@@ -41,6 +45,7 @@ struct Start {
     counters: Arc<Counters>,
     next: AtomicUsize,
     orders: Mutex<Vec<Option<UnboundedReceiver<Order>>>>,
+    workers: Arc<[UnboundedSender<Order>]>,
 }
 
 impl Start {
@@ -57,7 +62,7 @@ impl Start {
             tracing::error!("a worker died; ending the process");
             std::process::abort();
         };
-        worker::start(index, counters, receiver);
+        worker::start(index, counters, receiver, self.workers.clone());
         Some(index)
     }
 }
@@ -100,15 +105,29 @@ where
     S::Error: Into<Response<actix_http::body::BoxBody>> + 'static,
     S::InitError: fmt::Debug,
     S::Response: Into<Response<B>> + 'static,
-    <S::Service as actix_service::Service<Request>>::Future: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
     S::Service: 'static,
     B: MessageBody + 'static,
 {
     let counters = Arc::new(Counters::new(settings.workers));
+<<<<<<< HEAD
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..settings.workers).map(|_| unbounded_channel()).map(|(sender, receiver)| (sender, Some(receiver))).unzip();
     let start =
         Arc::new(Start { counters: counters.clone(), next: AtomicUsize::new(0), orders: Mutex::new(receivers) });
+=======
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..settings.workers)
+        .map(|_| unbounded_channel())
+        .map(|(sender, receiver)| (sender, Some(receiver)))
+        .unzip();
+    let workers: Arc<[_]> = senders.into();
+    let start = Arc::new(Start {
+        counters: counters.clone(),
+        next: AtomicUsize::new(0),
+        orders: Mutex::new(receivers),
+        workers: workers.clone(),
+    });
+>>>>>>> transport
     let entrance = Entrance {
         gate: Arc::new(Gate::new(counters.clone(), settings.max_connections, settings.max_per_address)),
         tls: settings.tls.as_deref().map(acceptor),
@@ -125,8 +144,8 @@ where
         let stopping = builder.graceful_shutdown_signal();
         let (start, entrance) = (start.clone(), entrance.clone());
         let (on_worker, doorkeeper, app) = (on_worker.clone(), doorkeeper.clone(), app.clone());
-        let (head_timeout, keep_alive, upgrade_timeout) =
-            (settings.head_timeout, settings.keep_alive, settings.upgrade_timeout);
+        let (head_timeout, body_timeout) = (settings.head_timeout, settings.body_timeout);
+        let (keep_alive, upgrade_timeout) = (settings.keep_alive, settings.upgrade_timeout);
         builder = builder.listen("switchboard", listener, move || {
             if let Some(index) = start.worker() {
                 on_worker(index);
@@ -134,13 +153,15 @@ where
             let entrance = entrance.clone();
             let doorkeeper = doorkeeper();
             let stopping = stopping.clone();
-            let upgrades = fn_service(move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
-                let doorkeeper = doorkeeper.clone();
-                async move {
-                    upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
-                    Ok::<_, Infallible>(())
-                }
-            });
+            let upgrades = fn_service(
+                move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
+                    let doorkeeper = doorkeeper.clone();
+                    async move {
+                        upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
+                        Ok::<_, Infallible>(())
+                    }
+                },
+            );
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
@@ -151,7 +172,10 @@ where
                 .client_disconnect_timeout(Duration::ZERO)
                 .h1_allow_half_closed(false)
                 .upgrade(upgrades)
-                .h1(map_config(app(), |()| AppConfig::default()));
+                .h1(apply_fn_factory(
+                    map_config(app(), |()| AppConfig::default()),
+                    move |request, app: &S::Service| app.call(body::timed(request, body_timeout)),
+                ));
             fn_service(move |tcp: TcpStream| {
                 let entrance = entrance.clone();
                 async move {
@@ -165,7 +189,15 @@ where
     }
     let server = builder.run();
     Ok(RunningServer {
+<<<<<<< HEAD
         handle: Handle { server: server.handle(), counters, workers: senders.into() },
+=======
+        handle: Handle {
+            server: server.handle(),
+            counters,
+            workers,
+        },
+>>>>>>> transport
         addresses,
         task: actix_rt::spawn(server),
     })

@@ -97,7 +97,9 @@ pub struct ServerSettings {
     pub tls_timeout: Duration,
     /// Time for the first request's head.
     pub head_timeout: Duration,
-    /// Longest pause between two pieces of a request body, and the time a whole upgrade may take.
+    /// Time for a request's body, from the first look at it: then reading it fails with `TimedOut`.
+    pub body_timeout: Duration,
+    /// Time for the doorkeeper's decision; then 408.
     pub upgrade_timeout: Duration,
     /// How long an idle HTTP connection is kept.
     pub keep_alive: Duration,
@@ -116,6 +118,7 @@ impl ServerSettings {
             max_per_address: 0,
             tls_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             upgrade_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             stop_timeout: Duration::from_secs(10),

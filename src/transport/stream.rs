@@ -18,17 +18,61 @@ use super::guard::AcceptGuard;
 /// Most plain text handed to TLS at once; it is encrypted into a buffer that must drain first.
 const TLS_PIECE: usize = 64 << 10;
 
+/// A stream between two workers: no longer known to the one's reactor, not yet to the other's.
+pub(super) struct Parcel {
+    tcp: std::net::TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    written: u64,
+    guard: AcceptGuard,
+}
+
+impl Parcel {
+    /// Unpacks the stream on the worker it was sent to.
+    pub(super) fn attach(self) -> io::Result<RawStream> {
+        Ok(RawStream {
+            tcp: TcpStream::from_std(self.tcp)?,
+            tls: self.tls,
+            written: self.written,
+            guard: self.guard,
+        })
+    }
+}
+
 /// The socket, its TLS state if it has one, and its place at the gate, which goes when it goes.
 pub(super) struct RawStream {
     tcp: TcpStream,
     tls: Option<Box<ServerConnection>>,
     written: u64,
-    _guard: AcceptGuard,
+    guard: AcceptGuard,
 }
 
 impl RawStream {
+<<<<<<< HEAD
     pub(super) fn new(tcp: TcpStream, tls: Option<Box<ServerConnection>>, guard: AcceptGuard) -> RawStream {
         RawStream { tcp, tls, written: 0, _guard: guard }
+=======
+    pub(super) fn new(
+        tcp: TcpStream,
+        tls: Option<Box<ServerConnection>>,
+        guard: AcceptGuard,
+    ) -> RawStream {
+        RawStream {
+            tcp,
+            tls,
+            written: 0,
+            guard,
+        }
+>>>>>>> transport
+    }
+
+    /// Packs the stream for another worker.
+    pub(super) fn detach(self) -> io::Result<Parcel> {
+        Ok(Parcel {
+            tcp: self.tcp.into_std()?,
+            tls: self.tls,
+            written: self.written,
+            guard: self.guard,
+        })
     }
 
     /// Asks the kernel to buffer about `bytes` of outgoing data.
@@ -71,17 +115,26 @@ impl RawStream {
     }
 
     /// Reads into `buf`, which is not empty; 0 is the peer's end. Registers for readability if there is nothing.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let Some(tls) = &mut self.tls else {
             return poll_tcp(&mut self.tcp, cx, buf);
         };
         loop {
             match tls.reader().read(buf) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Ok(0));
+                }
                 other => return Poll::Ready(other),
             }
-            match tls.read_tls(&mut Reading { tcp: &mut self.tcp, cx }) {
+            match tls.read_tls(&mut Reading {
+                tcp: &mut self.tcp,
+                cx,
+            }) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),

@@ -16,7 +16,14 @@ use tokio::{
     time::timeout,
 };
 
+<<<<<<< HEAD
 use super::{accept::HttpIo, inbound::InboundStream, outbound::Outbound, settings::SocketLimits, worker};
+=======
+use super::{
+    accept::HttpIo, inbound::InboundStream, outbound::Outbound, settings::SocketLimits,
+    stream::RawStream, worker,
+};
+>>>>>>> transport
 
 /// How long a refused client may take to read its answer and go.
 const LINGER: Duration = Duration::from_secs(2);
@@ -49,7 +56,30 @@ pub struct Admitted {
 }
 
 /// Starts whatever owns the socket. Runs on the worker of the socket.
-pub type Opener = Box<dyn FnOnce(Socket)>;
+pub enum Opener {
+    /// On the worker that accepted the connection.
+    Here(Box<dyn FnOnce(Socket)>),
+    /// The socket moves to another worker first: an Engine.IO session lives where it began.
+    On {
+        worker: usize,
+        open: Box<dyn FnOnce(Socket) + Send>,
+    },
+}
+
+impl Opener {
+    /// Opens on the worker that accepted the connection.
+    pub fn here(open: impl FnOnce(Socket) + 'static) -> Opener {
+        Opener::Here(Box::new(open))
+    }
+
+    /// Opens on the worker with that index. If there is none, the connection is dropped.
+    pub fn on(worker: usize, open: impl FnOnce(Socket) + Send + 'static) -> Opener {
+        Opener::On {
+            worker,
+            open: Box::new(open),
+        }
+    }
+}
 
 /// No: an HTTP answer, after which the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +101,9 @@ impl Refusal {
     pub fn json(status: u16, code: &str, message: &str) -> Refusal {
         Refusal {
             status,
-            body: Bytes::from(format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#)),
+            body: Bytes::from(format!(
+                r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#
+            )),
             headers: Vec::new(),
         }
     }
@@ -85,7 +117,11 @@ impl Refusal {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut out = head_line(status);
         put(&mut out, header::CONTENT_TYPE.as_str(), b"application/json");
-        put(&mut out, header::CONTENT_LENGTH.as_str(), self.body.len().to_string().as_bytes());
+        put(
+            &mut out,
+            header::CONTENT_LENGTH.as_str(),
+            self.body.len().to_string().as_bytes(),
+        );
         put(&mut out, header::CONNECTION.as_str(), b"close");
         for (name, value) in &self.headers {
             put(&mut out, name.as_str(), value.as_bytes());
@@ -112,7 +148,10 @@ fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn check_form(head: &RequestHead) -> Result<[u8; 28], Refusal> {
     let bad = |message| Err(Refusal::json(400, "bad_request", message));
     if head.method != Method::GET {
-        return Err(Refusal::json(405, "bad_request", "a websocket is opened with GET").with(header::ALLOW, "GET"));
+        return Err(
+            Refusal::json(405, "bad_request", "a websocket is opened with GET")
+                .with(header::ALLOW, "GET"),
+        );
     }
     if head.version < Version::HTTP_11 {
         return bad("a websocket needs HTTP/1.1");
@@ -120,14 +159,20 @@ fn check_form(head: &RequestHead) -> Result<[u8; 28], Refusal> {
     if !head.upgrade() {
         return bad("the connection header does not say upgrade");
     }
-    if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+    if head
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|length| length != "0")
+    {
         return bad("an upgrade request has no body");
     }
     let version = head.headers.get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version.as_bytes().trim_ascii() != b"13") {
-        return Err(Refusal::json(426, "bad_request", "sec-websocket-version must be 13")
-            .with(header::UPGRADE, "websocket")
-            .with(header::SEC_WEBSOCKET_VERSION, "13"));
+        return Err(
+            Refusal::json(426, "bad_request", "sec-websocket-version must be 13")
+                .with(header::UPGRADE, "websocket")
+                .with(header::SEC_WEBSOCKET_VERSION, "13"),
+        );
     }
     let mut keys = head.headers.get_all(header::SEC_WEBSOCKET_KEY);
     let (Some(key), None) = (keys.next(), keys.next()) else {
@@ -152,7 +197,11 @@ pub(super) async fn upgrade(
     let (mut io, earlier) = (parts.io, parts.write_buf);
     let decision = match timeout(deadline, decide(request, &io, &*doorkeeper)).await {
         Ok(decision) => decision,
-        Err(_) => Err(Refusal::json(408, "unavailable", "the upgrade took too long")),
+        Err(_) => Err(Refusal::json(
+            408,
+            "unavailable",
+            "the upgrade took too long",
+        )),
     };
     match decision {
         Ok((admitted, accept)) => open(io, admitted, accept, &earlier, &parts.read_buf),
@@ -201,7 +250,7 @@ fn restarting() -> Refusal {
     Refusal::json(503, "unavailable", "the server is restarting").with(header::RETRY_AFTER, "1")
 }
 
-/// Queues the 101 as the socket's first bytes and hands the socket over.
+/// Makes a raw socket of the connection, on the worker that is to have it.
 fn open(io: HttpIo, admitted: Admitted, accept: [u8; 28], earlier: &[u8], leftover: &[u8]) {
     let mut answer = earlier.to_vec();
     answer.extend(head_line(StatusCode::SWITCHING_PROTOCOLS));
@@ -214,18 +263,52 @@ fn open(io: HttpIo, admitted: Admitted, accept: [u8; 28], earlier: &[u8], leftov
     answer.extend_from_slice(b"\r\n");
     let peer = io.peer();
     let stream = io.into_raw();
-    if let Err(error) = stream.set_send_buffer(admitted.limits.send_buffer) {
+    let limits = admitted.limits;
+    let (worker, open) = match admitted.open {
+        Opener::Here(open) => return settle(peer, stream, limits, answer, leftover, open),
+        Opener::On { worker, open } => (worker, open),
+    };
+    if worker::current_worker() == Some(worker) {
+        return settle(peer, stream, limits, answer, leftover, open);
+    }
+    let parcel = match stream.detach() {
+        Ok(parcel) => parcel,
+        Err(error) => return tracing::warn!(%error, %peer, "cannot move a socket"),
+    };
+    let (limits, leftover) = (SocketLimits::clone(&limits), leftover.to_vec());
+    let arrived = move || match parcel.attach() {
+        Ok(stream) => settle(peer, stream, Rc::new(limits), answer, &leftover, open),
+        Err(error) => tracing::warn!(%error, %peer, "cannot move a socket"),
+    };
+    if !worker::send_to(worker, arrived) {
+        tracing::warn!(%peer, worker, "no such worker to move a socket to");
+    }
+}
+
+/// Puts the socket into this worker's table, queues the 101 as its first bytes and hands it over.
+fn settle(
+    peer: SocketAddr,
+    stream: RawStream,
+    limits: Rc<SocketLimits>,
+    answer: Vec<u8>,
+    leftover: &[u8],
+    open: impl FnOnce(Socket),
+) {
+    if let Err(error) = stream.set_send_buffer(limits.send_buffer) {
         tracing::debug!(%error, %peer, "cannot set the send buffer");
     }
-    let Some(outbound) = worker::insert(peer, stream, admitted.limits) else {
+    let Some(outbound) = worker::insert(peer, stream, limits) else {
         tracing::error!(%peer, "an upgrade ran outside of a worker");
         return;
     };
     outbound.push_bytes(&Bytes::from(answer));
+    if let Some(close) = worker::closing() {
+        outbound.close(close);
+    }
     let interval = outbound.limits().ping_interval;
     if !interval.is_zero() {
         outbound.worker.heartbeat.schedule(outbound.id(), interval);
     }
     let inbound = InboundStream::new(outbound.clone(), leftover);
-    (admitted.open)(Socket { outbound, inbound });
+    open(Socket { outbound, inbound });
 }

@@ -35,6 +35,7 @@ pub(super) struct Worker {
     flusher: RefCell<Option<Waker>>,
     opened: Cell<u64>,
     closing: RefCell<Option<Close>>,
+    all: Arc<[mpsc::UnboundedSender<Order>]>,
 }
 
 struct Local {
@@ -45,7 +46,18 @@ struct Local {
     drained: Option<Drained>,
 }
 
-type Drained = Rc<dyn Fn(&Rc<Outbound>)>;
+impl Drop for Local {
+    /// The thread ends: whoever still shares a socket must not keep it open.
+    fn drop(&mut self) {
+        for (_, outbound) in self.table.drain() {
+            outbound.abort();
+        }
+        self.worker.dirty.take();
+    }
+}
+
+/// What is called with a lagging socket whose queue has drained.
+pub type Drained = Rc<dyn Fn(&Rc<Outbound>)>;
 
 thread_local! {
     static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
@@ -62,7 +74,14 @@ pub(super) enum Order {
 }
 
 /// Makes this thread a worker and starts its tasks. An actix arbiter must be current.
-pub(super) fn start(index: usize, counters: Arc<WorkerCounters>, orders: mpsc::UnboundedReceiver<Order>) {
+///
+/// `all` reaches every worker by index, this one by `orders`.
+pub(super) fn start(
+    index: usize,
+    counters: Arc<WorkerCounters>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    all: Arc<[mpsc::UnboundedSender<Order>]>,
+) {
     let worker = Rc::new(Worker {
         index,
         counters,
@@ -73,6 +92,7 @@ pub(super) fn start(index: usize, counters: Arc<WorkerCounters>, orders: mpsc::U
         flusher: RefCell::default(),
         opened: Cell::new(0),
         closing: RefCell::default(),
+        all,
     });
     LOCAL.with_borrow_mut(|local| {
         *local = Some(Local { worker: worker.clone(), table: AHashMap::new(), drained: None });
@@ -100,7 +120,10 @@ struct EndOnPanic(&'static str);
 impl Drop for EndOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(task = self.0, "a worker's task panicked; ending the process");
+            tracing::error!(
+                task = self.0,
+                "a worker's task panicked; ending the process"
+            );
             std::process::abort();
         }
     }
@@ -108,7 +131,7 @@ impl Drop for EndOnPanic {
 
 /// Registers the callback that hears of lagging sockets that have drained. One per worker thread;
 /// a later one replaces it. Its panic ends the process.
-pub fn on_drained(callback: Rc<dyn Fn(&Rc<Outbound>)>) {
+pub fn on_drained(callback: Drained) {
     LOCAL.with_borrow_mut(|local| {
         if let Some(local) = local {
             local.drained = Some(callback);
@@ -128,7 +151,11 @@ pub fn current_worker() -> Option<usize> {
 }
 
 /// Puts a new socket into this worker's table. `None` on a thread that is no worker.
-pub(super) fn insert(peer: std::net::SocketAddr, stream: RawStream, limits: Rc<SocketLimits>) -> Option<Rc<Outbound>> {
+pub(super) fn insert(
+    peer: std::net::SocketAddr,
+    stream: RawStream,
+    limits: Rc<SocketLimits>,
+) -> Option<Rc<Outbound>> {
     LOCAL.with_borrow_mut(|local| {
         let local = local.as_mut()?;
         let worker = &local.worker;
@@ -153,6 +180,14 @@ pub(super) fn remove(id: ConnectionId) {
 /// How sockets are closed here now, if the server is stopping.
 pub(super) fn closing() -> Option<Close> {
     LOCAL.with_borrow(|local| local.as_ref()?.worker.closing.borrow().clone())
+}
+
+/// Runs `what` on the worker of that index. `false` if there is none.
+pub(super) fn send_to(index: usize, what: impl FnOnce() + Send + 'static) -> bool {
+    LOCAL.with_borrow(|local| {
+        let worker = local.as_ref().and_then(|local| local.worker.all.get(index));
+        worker.is_some_and(|worker| worker.send(Order::Run(Box::new(what))).is_ok())
+    })
 }
 
 impl Worker {
@@ -180,7 +215,10 @@ async fn flusher(worker: Rc<Worker>) {
     let mut list = Vec::new();
     poll_fn(|cx| {
         let mut waker = worker.flusher.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
         drop(waker);
@@ -217,7 +255,9 @@ pub(super) fn drained(outbound: &Rc<Outbound>) {
 
 fn all() -> Vec<Rc<Outbound>> {
     LOCAL.with_borrow(|local| {
-        let table = local.as_ref().map(|local| local.table.values().cloned().collect());
+        let table = local
+            .as_ref()
+            .map(|local| local.table.values().cloned().collect());
         table.unwrap_or_default()
     })
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{App, HttpResponse, web};
+use actix_web::{App, HttpResponse, http::header, web};
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -18,8 +18,8 @@ use futures_util::{
 use switchboard::{
     framing::Frame,
     transport::{
-        Admitted, Doorkeeper, Handle, Inbound, Refusal, RunningServer, ServerSettings, Socket, SocketLimits,
-        UpgradeRequest, serve,
+        Admitted, Doorkeeper, Handle, Inbound, Opener, Refusal, RunningServer, ServerSettings,
+        Socket, SocketLimits, UpgradeRequest, serve,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Setup {
     pub max_per_address: usize,
     pub max_connections: usize,
     pub upgrade_timeout: Duration,
+    pub body_timeout: Duration,
+    pub head_timeout: Duration,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub on_worker: fn(usize),
 }
@@ -53,6 +55,8 @@ impl Default for Setup {
             max_per_address: 0,
             max_connections: 1000,
             upgrade_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
             tls: None,
             on_worker: |_| {},
         }
@@ -64,7 +68,7 @@ struct Keeper<F> {
     limits: Rc<SocketLimits>,
 }
 
-impl<F: Fn(Socket) + Clone + 'static> Doorkeeper for Keeper<F> {
+impl<F: Fn(Socket) + Clone + Send + 'static> Doorkeeper for Keeper<F> {
     fn admit(&self, request: UpgradeRequest) -> LocalBoxFuture<'static, Result<Admitted, Refusal>> {
         let (open, limits) = (self.open.clone(), self.limits.clone());
         async move {
@@ -74,7 +78,20 @@ impl<F: Fn(Socket) + Clone + 'static> Doorkeeper for Keeper<F> {
                     refusal.body = Bytes::from_static(br#"{"error":{"code":"unauthorized"}}"#);
                     Err(refusal)
                 }
+<<<<<<< HEAD
                 ("/ws", _) => Ok(Admitted { open: Box::new(open), limits, headers: Vec::new() }),
+=======
+                ("/ws", Some(query)) if query.starts_with("worker=") => Ok(Admitted {
+                    open: Opener::on(query[7..].parse().unwrap(), open),
+                    limits,
+                    headers: Vec::new(),
+                }),
+                ("/ws", _) => Ok(Admitted {
+                    open: Opener::here(open),
+                    limits,
+                    headers: vec![(header::SERVER, header::HeaderValue::from_static("test"))],
+                }),
+>>>>>>> transport
                 ("/never", _) => pending().await,
                 _ => Err(Refusal::json(404, "not_found", "no such path")),
             }
@@ -107,6 +124,11 @@ impl Server {
         Client::upgrade(self.tcp(), "/ws")
     }
 
+    /// Waits for the server's thread to end, which it must do well.
+    pub fn ended(&mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+
     pub fn tcp(&self) -> TcpStream {
         tcp(self.address)
     }
@@ -123,12 +145,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let handle = self.handle.clone();
-        block_on(async move { tokio::time::timeout(Duration::from_millis(500), handle.stop()).await }).ok();
-        if let Some(thread) = self.thread.take()
-            && !std::thread::panicking()
-        {
-            drop(thread);
+        if self.thread.take().is_some() {
+            // What is still open is of no interest any more; the process ends soon.
+            drop(self.handle.stop());
         }
     }
 }
@@ -139,6 +158,8 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
     settings.workers = setup.workers;
     settings.max_per_address = setup.max_per_address;
     settings.max_connections = setup.max_connections;
+    settings.body_timeout = setup.body_timeout;
+    settings.head_timeout = setup.head_timeout;
     settings.upgrade_timeout = setup.upgrade_timeout;
     settings.stop_timeout = Duration::from_secs(1);
     settings.tls = setup.tls;
@@ -149,8 +170,14 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
     };
     let app = || {
         App::new()
-            .route("/health", web::get().to(|| async { HttpResponse::Ok().body("fine") }))
-            .route("/length", web::post().to(|body: web::Bytes| async move { body.len().to_string() }))
+            .route(
+                "/health",
+                web::get().to(|| async { HttpResponse::Ok().body("fine") }),
+            )
+            .route(
+                "/length",
+                web::post().to(|body: web::Bytes| async move { body.len().to_string() }),
+            )
     };
     serve(settings, setup.on_worker, keeper, app).unwrap()
 }
@@ -158,7 +185,10 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
 /// Echoes every message.
 pub fn echo(socket: Socket) {
     actix_rt::spawn(async move {
-        let Socket { outbound, mut inbound } = socket;
+        let Socket {
+            outbound,
+            mut inbound,
+        } = socket;
         while let Some(item) = inbound.next().await {
             match item {
                 Inbound::Text(text) => outbound.push(&Frame::text(text.as_bytes())),
@@ -177,7 +207,10 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(future)
 }
 
@@ -213,7 +246,12 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
     frame
 }
 
@@ -235,7 +273,10 @@ impl<S: Read + Write> Client<S> {
         let mut client = Client { stream };
         let head = client.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(head.contains(&format!("sec-websocket-accept: {ACCEPT}\r\n")), "{head}");
+        assert!(
+            head.contains(&format!("sec-websocket-accept: {ACCEPT}\r\n")),
+            "{head}"
+        );
         client
     }
 
