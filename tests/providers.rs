@@ -1,0 +1,13 @@
+//! The providers, against servers that say exactly what a test wants, and against real ones.
+
+#[path = "support/mock_http.rs"]
+mod mock_http;
+
+#[path = "providers/kit.rs"]
+mod kit;
+
+#[path = "providers/openai_wire.rs"]
+mod openai_wire;
+
+#[path = "providers/cancelling.rs"]
+mod cancelling;
