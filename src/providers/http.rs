@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header;
 use bytes::{Bytes, BytesMut};
@@ -220,7 +221,9 @@ fn unsent(place: &str, error: &SendRequestError) -> Failure {
             (Network, format!("{place} hung up without an answer"))
         }
         SendRequestError::Connect(error) => (Network, format!("cannot connect to {place}: {error}")),
-        SendRequestError::Send(error) => (Network, format!("the connection to {place} broke: {error}")),
+        SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error)) => {
+            (Network, format!("the connection to {place} broke: {error}"))
+        }
         SendRequestError::Response(error) => (Malformed, format!("{place} does not speak HTTP as it should: {error}")),
         // These say what is in a header of ours, which may be the key.
         SendRequestError::Http(_) | SendRequestError::Url(_) => (

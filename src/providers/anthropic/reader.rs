@@ -233,7 +233,8 @@ impl MessageReader {
     fn stop(&mut self, index: u64, out: &mut VecDeque<StreamEvent>) -> Result<(), ProviderFault> {
         match &self.open {
             Some((open, _)) if *open == index => self.close(out),
-            // Late: the block after it closed it already.
+            // Of nothing, or late because the block after it closed it already: it takes nothing away.
+            None => {}
             _ if self.last_index.is_some_and(|last| index < last) => {}
             _ => return Err(self.malformed(format_args!("block {index} was closed, but is not open"))),
         }
