@@ -5,4 +5,5 @@ pub mod doors;
 pub mod error;
 pub mod fanout;
 pub mod framing;
+pub mod providers;
 pub mod transport;

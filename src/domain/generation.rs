@@ -35,6 +35,42 @@ impl ThinkingLevel {
     }
 }
 
+/// What is known about a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The provider's own name of it.
+    pub id: String,
+    /// Tokens of prompt and answer together.
+    pub context_window: u32,
+    /// Tokens an answer may have at most, where that is known.
+    pub max_output: Option<u32>,
+    /// The levels it can think at; always with `Off`.
+    pub thinking: Vec<ThinkingLevel>,
+    pub price: Option<Price>,
+}
+
+/// US dollars for a million tokens of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Price {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: f64,
+    pub cache_write: f64,
+}
+
+impl Price {
+    /// What `usage` costs, in US dollars.
+    pub fn of(&self, usage: &Usage) -> f64 {
+        let kinds = [
+            (usage.input, self.input),
+            (usage.output, self.output),
+            (usage.cache_read, self.cache_read),
+            (usage.cache_write, self.cache_write),
+        ];
+        kinds.iter().map(|(tokens, price)| *tokens as f64 * price / 1e6).sum()
+    }
+}
+
 /// One request to a model: one step of a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
@@ -150,6 +186,17 @@ pub enum StopReason {
     Refusal,
 }
 
+impl StopReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndTurn => "end_turn",
+            Self::ToolUse => "tool_use",
+            Self::MaxTokens => "max_tokens",
+            Self::Refusal => "refusal",
+        }
+    }
+}
+
 /// Why a stream failed. `message` is fit for a user: no key, no header, no address with a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProviderFault {
@@ -177,6 +224,12 @@ pub enum ProviderFaultKind {
     Malformed,
     /// The prompt does not fit the model's context window.
     ContextTooLong,
+}
+
+impl ProviderFault {
+    pub fn new(kind: ProviderFaultKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), status: None }
+    }
 }
 
 impl std::fmt::Display for ProviderFault {
