@@ -6,4 +6,5 @@ pub mod error;
 pub mod fanout;
 pub mod framing;
 pub mod providers;
+pub mod store;
 pub mod transport;
