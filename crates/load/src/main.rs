@@ -125,12 +125,16 @@ struct Bench {
 
 fn wire(name: &str) -> std::result::Result<Wire, String> {
     let found = Wire::NAMES.iter().find(|(n, _)| *n == name);
-    found.map(|(_, w)| *w).ok_or_else(|| "one of sb, hub, sio, nats".to_owned())
+    found
+        .map(|(_, w)| *w)
+        .ok_or_else(|| "one of sb, hub, sio, nats".to_owned())
 }
 
 fn server(name: &str) -> std::result::Result<Server, String> {
     let found = Server::ALL.iter().find(|s| s.name() == name);
-    found.copied().ok_or_else(|| format!("one of {}", Server::ALL.map(|s| s.name()).join(", ")))
+    found
+        .copied()
+        .ok_or_else(|| format!("one of {}", Server::ALL.map(|s| s.name()).join(", ")))
 }
 
 fn run(r: Run) -> Result<()> {
@@ -144,7 +148,13 @@ fn run(r: Run) -> Result<()> {
     w.payload = s.payload.unwrap_or(w.payload);
     w.stalled = s.stalled.unwrap_or(w.stalled);
     w.seconds = s.seconds.unwrap_or(w.seconds);
-    let target = Target { address: r.addr, pid: r.pid, wire: r.dialect, tokens: r.tokens, stats: r.stats };
+    let target = Target {
+        address: r.addr,
+        pid: r.pid,
+        wire: r.dialect,
+        tokens: r.tokens,
+        stats: r.stats,
+    };
     println!("{}", w.run(&target)?.line());
     Ok(())
 }
@@ -160,17 +170,30 @@ fn bench(b: Bench) -> Result<bool> {
     };
     let mut workloads = Workload::all();
     if !b.workloads.is_empty() {
-        workloads = b.workloads.iter().map(|n| Workload::named(n)).collect::<Result<_>>()?;
+        workloads = b
+            .workloads
+            .iter()
+            .map(|n| Workload::named(n))
+            .collect::<Result<_>>()?;
     }
     for w in &mut workloads {
         if b.quick {
-            w.seconds = (w.seconds * 0.5).min(4.0);
+            w.seconds *= 0.6;
             w.warm = 1.0;
         }
         w.seconds = b.seconds.unwrap_or(w.seconds);
     }
-    let servers = if b.only.is_empty() { Server::ALL.to_vec() } else { b.only };
-    let plan = Plan { workloads, servers, rounds: if b.quick { 1 } else { b.pairs.max(1) }, allow_missing: b.allow_missing };
+    let servers = if b.only.is_empty() {
+        Server::ALL.to_vec()
+    } else {
+        b.only
+    };
+    let plan = Plan {
+        workloads,
+        servers,
+        rounds: if b.quick { 1 } else { b.pairs.max(1) },
+        allow_missing: b.allow_missing,
+    };
     let passed = bench::run(&plan, &places)?;
     Ok(passed || !b.strict)
 }

@@ -5,7 +5,9 @@ use crate::frame;
 use memchr::memmem;
 
 pub fn set_up(setup: &mut Setup, message: Option<&[u8]>) -> Result<Step> {
-    let Some(message) = message else { return Ok(Step::Wait) };
+    let Some(message) = message else {
+        return Ok(Step::Wait);
+    };
     if message.starts_with(b"-ERR") {
         return fault(format!("refused: {}", text(message)));
     }

@@ -73,24 +73,59 @@ impl Workload {
     /// All workloads in the order in which they are run and shown.
     pub fn all() -> Vec<Workload> {
         let base = Workload::BASE;
-        let rooms = Workload { kind: Kind::Rooms, ..base.clone() };
+        let rooms = Workload {
+            kind: Kind::Rooms,
+            ..base.clone()
+        };
         vec![
-            Workload { name: "s1-one", ..base.clone() },
-            Workload { name: "s1-burst", window: 8, ..base.clone() },
-            Workload { name: "s2-20", ..rooms.clone() },
-            Workload { name: "s2-50", rate: 50.0, ..rooms.clone() },
-            Workload { name: "dashboards", rate: 50.0, rooms_each: 50, ..rooms },
-            Workload { name: "idle", kind: Kind::Idle, connections: 10_000, seconds: 3.0, ..base.clone() },
+            Workload {
+                name: "s1-one",
+                ..base.clone()
+            },
+            Workload {
+                name: "s1-burst",
+                window: 8,
+                ..base.clone()
+            },
+            Workload {
+                name: "s2-20",
+                ..rooms.clone()
+            },
+            Workload {
+                name: "s2-50",
+                rate: 50.0,
+                ..rooms.clone()
+            },
+            Workload {
+                name: "dashboards",
+                rate: 50.0,
+                rooms_each: 50,
+                ..rooms
+            },
+            Workload {
+                name: "idle",
+                kind: Kind::Idle,
+                connections: 10_000,
+                seconds: 3.0,
+                ..base.clone()
+            },
             Workload {
                 name: "stalled",
                 kind: Kind::Stalled,
                 rate: 110.0,
                 payload: 4096,
                 stalled: 10,
-                seconds: 10.0,
+                // the kernel alone takes some 4 MB for each of them, ten seconds' worth, before the server notices
+                seconds: 25.0,
                 ..base.clone()
             },
-            Workload { name: "echo", kind: Kind::Echo, connections: 200, rate: 150.0, ..base },
+            Workload {
+                name: "echo",
+                kind: Kind::Echo,
+                connections: 200,
+                rate: 150.0,
+                ..base
+            },
         ]
     }
 
@@ -100,7 +135,10 @@ impl Workload {
             Some(w) => Ok(w),
             None => {
                 let names: Vec<&str> = Self::all().iter().map(|w| w.name).collect();
-                fault(format!("no workload {name}: there are {}", names.join(", ")))
+                fault(format!(
+                    "no workload {name}: there are {}",
+                    names.join(", ")
+                ))
             }
         }
     }
@@ -135,10 +173,17 @@ fn bystander(target: &Target, dialect: &Dialect) -> Result<Vec<Connection>> {
 
 /// Reads until every connection in `keys` has all that `sent(channel, writer)` says, or too long has passed;
 /// then counts what is missing.
-fn settle(rx: &mut Receiver<'_>, keys: std::ops::Range<usize>, sent: &dyn Fn(u32, u32) -> u32) -> Result<()> {
+fn settle(
+    rx: &mut Receiver<'_>,
+    keys: std::ops::Range<usize>,
+    sent: &dyn Fn(u32, u32) -> u32,
+) -> Result<()> {
     let start = crate::clock::now();
     while crate::clock::since(start) < LAST_DELIVERIES {
-        if rx.connections[keys.clone()].iter().all(|c| !c.open || c.checker.complete(sent)) {
+        if rx.connections[keys.clone()]
+            .iter()
+            .all(|c| !c.open || c.checker.complete(sent))
+        {
             break;
         }
         rx.run_for(0.05)?;
