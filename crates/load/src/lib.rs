@@ -1,7 +1,7 @@
 //! Load generator and benchmark. From the wire up: [`frame`] and [`dialect`] speak to a server, [`connection`] opens
 //! thousands of sockets to it, [`publisher`] sends, [`receiver`] reads and hands every delivery to [`sequence`], which
 //! says whether it was the next one; [`workload`] puts these together, [`figures`] and [`process`] say what it cost.
-//! Above them [`server`] starts Switchboard and its peers, [`bench`] runs all against all in turns, and [`gates`] and
+//! Above them [`server`] starts Switchboard and its peers, [`mod@bench`] runs all against all in turns, and [`gates`] and
 //! [`table`] say what came of it. Loopback only.
 pub mod bench;
 pub mod clock;

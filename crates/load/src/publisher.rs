@@ -5,11 +5,31 @@ use crate::dialect::Dialect;
 use crate::fault::{Result, While, fault};
 use crate::payload::{Payload, Stamp};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 const TICK: u64 = clock::MS;
+
+/// A frame and the number of the publisher that is to send it.
+type Addressed = (usize, Vec<u8>);
+
+/// Frames that the receiving thread wants sent on publishers' connections (answers to pings): only the publishing
+/// thread writes there, or a pong would fall into the middle of a frame that the socket took half of.
+#[derive(Clone, Default)]
+pub struct Outbox(Arc<Mutex<Vec<Addressed>>>);
+
+impl Outbox {
+    /// Has `frame` sent by publisher number `publisher`, within a millisecond or so.
+    pub fn put(&self, publisher: usize, frame: Vec<u8>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((publisher, frame));
+    }
+
+    fn take(&self) -> Vec<Addressed> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// What is published, and by whom.
 pub struct Plan {
@@ -20,6 +40,8 @@ pub struct Plan {
     pub rate: f64,
     /// Bytes of one payload.
     pub payload: usize,
+    /// What else is to be sent on `streams`.
+    pub outbox: Outbox,
 }
 
 /// A running publisher.
@@ -113,6 +135,12 @@ fn publish(
                 buffer,
             );
             i += 1;
+        }
+        for (p, frame) in plan.outbox.take() {
+            if buffers[p].is_empty() {
+                touched.push(p);
+            }
+            buffers[p].extend_from_slice(&frame);
         }
         for p in touched.drain(..) {
             write_all(&plan.streams[p], &buffers[p])?;

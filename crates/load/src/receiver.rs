@@ -5,6 +5,7 @@ use crate::dialect::{Dialect, Heard};
 use crate::fault::Result;
 use crate::frame::{self, Frame};
 use crate::histogram::Histogram;
+use crate::publisher::Outbox;
 use crate::sequence::Faults;
 use rustix::event::epoll::EventFlags;
 use std::io::{ErrorKind, Read};
@@ -26,6 +27,8 @@ pub struct Receiver<'d> {
     pub first_refusal: Option<String>,
     /// Connections whose echo came since this was last emptied.
     pub echoes: Vec<usize>,
+    /// From this connection on another thread does the writing.
+    publishers: Option<(usize, Outbox)>,
 }
 
 /// What one read changed.
@@ -61,6 +64,7 @@ impl<'d> Receiver<'d> {
             refusals: 0,
             first_refusal: None,
             echoes: Vec::new(),
+            publishers: None,
         };
         for i in leftovers {
             let left = std::mem::take(&mut receiver.connections[i].left);
@@ -68,6 +72,23 @@ impl<'d> Receiver<'d> {
             receiver.consume(i, left.len())?;
         }
         Ok(receiver)
+    }
+
+    /// Connections from number `first` on are publishers, in order: what is to be answered on them goes to the outbox.
+    pub fn publishers_from(&mut self, first: usize) -> Outbox {
+        let outbox = Outbox::default();
+        self.publishers = Some((first, outbox.clone()));
+        outbox
+    }
+
+    fn answer(&self, key: usize, frame: Vec<u8>) -> Result<()> {
+        match &self.publishers {
+            Some((first, outbox)) if key >= *first => {
+                outbox.put(key - first, frame);
+                Ok(())
+            }
+            _ => write_all(&self.connections[key].stream, &frame),
+        }
     }
 
     /// Waits at most `ms` milliseconds and reads what is there.
@@ -157,7 +178,7 @@ impl<'d> Receiver<'d> {
                 }
                 frame::PING => {
                     let pong = frame::single(frame::PONG, &self.buffer[f.start..f.end]);
-                    write_all(&self.connections[key].stream, &pong)?;
+                    self.answer(key, pong)?;
                 }
                 frame::PONG => {}
                 _ => self.message(key, &f, now)?,
@@ -203,7 +224,7 @@ impl<'d> Receiver<'d> {
             self.first_refusal.get_or_insert(text);
         }
         match tally.reply {
-            Some(bytes) => write_all(&c.stream, &bytes),
+            Some(bytes) => self.answer(key, bytes),
             None => Ok(()),
         }
     }

@@ -258,17 +258,10 @@ fn switchboard(
     let mut tokens = Vec::new();
     for organization in ORGANIZATIONS {
         let mut c = Command::new(program);
-        c.args([
-            "token",
-            "--user",
-            "load",
-            "--org",
-            organization,
-            "--ttl",
-            "24h",
-            "--data",
-        ])
-        .arg(data);
+        // a user of its own in each: one person in two organizations is another question
+        let user = format!("load-{organization}");
+        c.args(["token", "--user", &user, "--org", organization]);
+        c.args(["--ttl", "24h", "--data"]).arg(data);
         let made = c
             .envs(environment.clone())
             .output()

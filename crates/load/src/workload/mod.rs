@@ -5,6 +5,7 @@ mod idle;
 mod rooms;
 mod stalled;
 
+use crate::clock;
 use crate::connection::{Connection, Target, Want, connect};
 use crate::dialect::Dialect;
 use crate::fault::{Result, fault};
@@ -15,8 +16,8 @@ use crate::receiver::Receiver;
 pub const FRAMES_PER_CONNECTION: f64 = 150.0;
 /// Publishers of the closed loop, taking turns: together they may publish some 6,000 times a second.
 const TURN_TAKERS: u32 = 40;
-/// A run that has ended waits so long for what is still under way, seconds.
-const LAST_DELIVERIES: f64 = 20.0;
+/// A run that has ended waits for what is still under way: so long at most, and so long without a delivery, seconds.
+const LAST_DELIVERIES: (f64, f64) = (60.0, 4.0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -178,15 +179,16 @@ fn settle(
     keys: std::ops::Range<usize>,
     sent: &dyn Fn(u32, u32) -> u32,
 ) -> Result<()> {
-    let start = crate::clock::now();
-    while crate::clock::since(start) < LAST_DELIVERIES {
-        if rx.connections[keys.clone()]
-            .iter()
-            .all(|c| !c.open || c.checker.complete(sent))
-        {
+    let (start, mut moved, mut seen) = (clock::now(), clock::now(), rx.delivered);
+    while clock::since(start) < LAST_DELIVERIES.0 && clock::since(moved) < LAST_DELIVERIES.1 {
+        let done = |c: &Connection| !c.open || c.checker.complete(sent);
+        if rx.connections[keys.clone()].iter().all(done) {
             break;
         }
         rx.run_for(0.05)?;
+        if rx.delivered != seen {
+            (moved, seen) = (clock::now(), rx.delivered);
+        }
     }
     for c in &mut rx.connections[keys] {
         c.checker.end(sent);

@@ -76,14 +76,17 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     out.number("publishers", publishers.len() as f64);
     out.number("rooms", w.rooms.into());
     out.number("rate", w.rate);
+    let first = all.len();
     all.extend(publishers);
     let mut rx = Receiver::new(dialect, all)?;
+    let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
     let plan = Plan {
         streams,
         publisher_of: s.publisher_of,
         rate: w.rate * f64::from(w.rooms),
         payload: w.payload,
+        outbox,
     };
     let publisher = Publisher::start(Dialect::new(target.wire), plan);
     rx.run_for(w.warm)?;

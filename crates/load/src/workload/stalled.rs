@@ -43,14 +43,17 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
         .map(|p| p.stream.try_clone())
         .collect::<std::io::Result<_>>()
         .doing("publisher")?;
+    let first = all.len();
     all.extend(publishers);
     let mut rx = Receiver::new(dialect, all)?;
+    let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
     let plan = Plan {
         streams,
         publisher_of: vec![0],
         rate: w.rate,
         payload: w.payload,
+        outbox,
     };
     let publisher = Publisher::start(Dialect::new(target.wire), plan);
     rx.run_for(w.warm)?;
