@@ -11,12 +11,8 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use switchboard::{
     framing::Frame,
     transport::{
-<<<<<<< HEAD
-        Admitted, Doorkeeper, Inbound, Outbound, Refusal, ServerSettings, Socket, SocketLimits, UpgradeRequest, serve,
-=======
-        Admitted, Doorkeeper, Inbound, Opener, Outbound, Refusal, ServerSettings, Socket,
-        SocketLimits, UpgradeRequest, serve,
->>>>>>> transport
+        Admitted, Doorkeeper, Inbound, Opener, Outbound, Refusal, ServerSettings, Socket, SocketLimits, UpgradeRequest,
+        serve,
     },
 };
 
@@ -74,9 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         match &*argument {
             "--tls" => tls = true,
             "--listen" => listen = arguments.next().ok_or("--listen needs an address")?,
-            "--certificate" => {
-                certificate = Some(arguments.next().ok_or("--certificate needs a file")?)
-            }
+            "--certificate" => certificate = Some(arguments.next().ok_or("--certificate needs a file")?),
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
@@ -93,22 +87,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let server = serve(
             settings,
             |_| {},
-<<<<<<< HEAD
             move || Rc::new(Everybody { limits: Rc::new(limits.clone()) }),
             || App::new().route("/", web::get().to(|| async { HttpResponse::Ok().body("echo") })),
-=======
-            move || {
-                Rc::new(Everybody {
-                    limits: Rc::new(limits.clone()),
-                })
-            },
-            || {
-                App::new().route(
-                    "/",
-                    web::get().to(|| async { HttpResponse::Ok().body("echo") }),
-                )
-            },
->>>>>>> transport
         )?;
         println!("{}://{address}", if tls { "wss" } else { "ws" });
         std::io::stdout().flush()?;

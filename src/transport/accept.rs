@@ -60,36 +60,17 @@ impl Entrance {
         tcp.set_nodelay(true)?;
         let stream = match self.tls {
             None => HttpStream::Plain(tcp),
-            Some(tls) => {
-                HttpStream::Tls(Box::new(timeout(self.tls_timeout, tls.accept(tcp)).await??))
-            }
+            Some(tls) => HttpStream::Tls(Box::new(timeout(self.tls_timeout, tls.accept(tcp)).await??)),
         };
-        Ok(HttpIo {
-            stream,
-            guard,
-            peer,
-        })
+        Ok(HttpIo { stream, guard, peer })
     }
 }
 
 /// Says why, without waiting for anything but a fresh socket's first readiness.
 async fn turn_away(tcp: &TcpStream, why: TurnedAway) {
     let (status, code, message) = match why {
-<<<<<<< HEAD
         TurnedAway::Full => ("503 Service Unavailable", "unavailable", "too many connections"),
         TurnedAway::AddressFull => ("429 Too Many Requests", "rate_limited", "too many connections from this address"),
-=======
-        TurnedAway::Full => (
-            "503 Service Unavailable",
-            "unavailable",
-            "too many connections",
-        ),
-        TurnedAway::AddressFull => (
-            "429 Too Many Requests",
-            "rate_limited",
-            "too many connections from this address",
-        ),
->>>>>>> transport
     };
     let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
     let answer = format!(
@@ -116,9 +97,7 @@ impl HttpIo {
 
     /// Leaves HTTP behind. The place at the gate is kept and counted as a socket's.
     pub(super) fn into_raw(self) -> RawStream {
-        let HttpIo {
-            stream, mut guard, ..
-        } = self;
+        let HttpIo { stream, mut guard, .. } = self;
         guard.upgraded();
         match stream {
             HttpStream::Plain(tcp) => RawStream::new(tcp, None, guard),
@@ -131,11 +110,7 @@ impl HttpIo {
 }
 
 impl AsyncRead for HttpIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             HttpStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             HttpStream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
@@ -144,11 +119,7 @@ impl AsyncRead for HttpIo {
 }
 
 impl AsyncWrite for HttpIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             HttpStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             HttpStream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),

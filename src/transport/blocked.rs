@@ -48,9 +48,7 @@ async fn write_out(outbound: &Rc<Outbound>) -> bool {
             (progress, since) = (outbound.progress(), now);
         }
         match closing_since {
-            Some(began)
-                if now - since >= limits.close_timeout || now - began >= limits.write_stall =>
-            {
+            Some(began) if now - since >= limits.close_timeout || now - began >= limits.write_stall => {
                 return false;
             }
             None if now - since >= limits.write_stall => outbound.cut(),

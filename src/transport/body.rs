@@ -24,12 +24,8 @@ pub(super) fn timed(mut request: Request, limit: Duration) -> Request {
     if let Payload::None = body {
         return request;
     }
-    *request.payload() = Payload::Stream {
-        payload: Box::pin(Timed {
-            body,
-            deadline: Box::pin(tokio::time::sleep(limit)),
-        }),
-    };
+    *request.payload() =
+        Payload::Stream { payload: Box::pin(Timed { body, deadline: Box::pin(tokio::time::sleep(limit)) }) };
     request
 }
 
@@ -41,9 +37,7 @@ impl Stream for Timed {
             return Poll::Ready(item);
         }
         match self.deadline.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(PayloadError::Incomplete(Some(
-                io::ErrorKind::TimedOut.into(),
-            ))))),
+            Poll::Ready(()) => Poll::Ready(Some(Err(PayloadError::Incomplete(Some(io::ErrorKind::TimedOut.into()))))),
             Poll::Pending => Poll::Pending,
         }
     }

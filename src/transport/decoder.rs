@@ -78,11 +78,7 @@ struct Message {
 impl Decoder {
     /// Reads `bytes` up to and with the first event, unmasking in place. Gives how many bytes were
     /// used (all of them unless there is an event) and the event; or the close code that is due.
-    pub(super) fn step(
-        &mut self,
-        bytes: &mut [u8],
-        caps: Caps,
-    ) -> Result<(usize, Option<Event>), Close> {
+    pub(super) fn step(&mut self, bytes: &mut [u8], caps: Caps) -> Result<(usize, Option<Event>), Close> {
         if self.part.is_none()
             && let Some(done) = whole_frame(bytes, caps)?
         {
@@ -147,10 +143,7 @@ impl Head {
         }
         let short = usize::from(second & 0x7f);
         if opcode >= 0x8 && (!fin || short > CONTROL_MAX) {
-            return Err(Close::new(
-                PROTOCOL,
-                "control frame is fragmented or too long",
-            ));
+            return Err(Close::new(PROTOCOL, "control frame is fragmented or too long"));
         }
         let extended = match short {
             126 => 2,
@@ -161,9 +154,7 @@ impl Head {
         if bytes.len() < 2 + extended {
             return Ok(None);
         }
-        let len = bytes[2..2 + extended]
-            .iter()
-            .fold(0_u64, |n, b| n << 8 | u64::from(*b));
+        let len = bytes[2..2 + extended].iter().fold(0_u64, |n, b| n << 8 | u64::from(*b));
         let len = match extended {
             0 => short,
             2 if len < 126 => return Err(Close::new(PROTOCOL, "length is not minimal")),
@@ -179,13 +170,7 @@ impl Head {
         };
         let mut mask = [0; 4];
         mask.copy_from_slice(key);
-        Ok(Some(Head {
-            fin,
-            opcode,
-            mask,
-            len,
-            size,
-        }))
+        Ok(Some(Head { fin, opcode, mask, len, size }))
     }
 
     /// Checks a frame against a connection that is between messages.
@@ -300,9 +285,7 @@ impl Message {
         if self.checked < self.data.len() {
             return Err(bad_text());
         }
-        ByteString::try_from(self.data)
-            .map(Event::Text)
-            .map_err(|_| bad_text())
+        ByteString::try_from(self.data).map(Event::Text).map_err(|_| bad_text())
     }
 }
 
@@ -344,9 +327,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {
 fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut key = mask;
     key.rotate_left(offset % 4);
-    let wide = u64::from_ne_bytes([
-        key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3],
-    ]);
+    let wide = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
     let mut chunks = bytes.chunks_exact_mut(8);
     for chunk in &mut chunks {
         if let Ok(eight) = <[u8; 8]>::try_from(&*chunk) {
@@ -362,9 +343,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
 pub(super) fn close_frame(close: &Close) -> Bytes {
     let mut reason = &*close.reason;
     while reason.len() > CONTROL_MAX - 2 {
-        let end = (0..CONTROL_MAX - 1)
-            .rev()
-            .find(|end| reason.is_char_boundary(*end));
+        let end = (0..CONTROL_MAX - 1).rev().find(|end| reason.is_char_boundary(*end));
         reason = &reason[..end.unwrap_or(0)];
     }
     let mut payload = Vec::with_capacity(2 + reason.len());

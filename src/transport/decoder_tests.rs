@@ -7,10 +7,7 @@ use super::{
     settings::Close,
 };
 
-const CAPS: Caps = Caps {
-    message_bytes: 1 << 20,
-    fragments: 8,
-};
+const CAPS: Caps = Caps { message_bytes: 1 << 20, fragments: 8 };
 
 /// Feeds the pieces one by one; gives the events and the violation that ended them.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Option<Close>) {
@@ -61,28 +58,17 @@ fn frame(fin: bool, opcode: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
         }
     }
     out.extend(mask);
-    out.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
     out
 }
 
 /// A message in up to eight fragments, a ping after each.
 fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Event>)> {
     let payload = prop_oneof![4 => "\\PC{0,40}", 1 => "[a-z\u{e9}\u{1f600}]{100,300}"];
-    (
-        payload,
-        any::<bool>(),
-        any::<[u8; 4]>(),
-        prop::collection::vec(0..400_usize, 0..7),
-    )
-        .prop_map(|(text, binary, mask, mut cuts)| {
+    (payload, any::<bool>(), any::<[u8; 4]>(), prop::collection::vec(0..400_usize, 0..7)).prop_map(
+        |(text, binary, mask, mut cuts)| {
             let payload = text.as_bytes();
-            cuts.iter_mut()
-                .for_each(|at| *at = (*at).min(payload.len()));
+            cuts.iter_mut().for_each(|at| *at = (*at).min(payload.len()));
             cuts.sort_unstable();
             let (mut bytes, mut events) = (Vec::new(), Vec::new());
             let mut from = 0;
@@ -99,7 +85,8 @@ fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Event>)> {
                 false => Event::Text(text.into()),
             });
             (bytes, events)
-        })
+        },
+    )
 }
 
 proptest! {

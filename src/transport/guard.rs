@@ -32,22 +32,8 @@ pub(super) struct AcceptGuard {
 }
 
 impl Gate {
-<<<<<<< HEAD
     pub(super) fn new(counters: Arc<Counters>, max_connections: usize, max_per_address: usize) -> Gate {
         Gate { counters, max_connections, max_per_address, per_address: Mutex::default() }
-=======
-    pub(super) fn new(
-        counters: Arc<Counters>,
-        max_connections: usize,
-        max_per_address: usize,
-    ) -> Gate {
-        Gate {
-            counters,
-            max_connections,
-            max_per_address,
-            per_address: Mutex::default(),
-        }
->>>>>>> transport
     }
 
     /// Takes a place for `peer`, or says why there is none.
@@ -59,10 +45,7 @@ impl Gate {
             return Err(TurnedAway::Full);
         }
         if let Some(address) = address {
-            let mut table = self
-                .per_address
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut table = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
             let taken = table.entry(address).or_insert(0);
             if *taken >= self.max_per_address {
                 self.counters.open.fetch_sub(1, Relaxed);
@@ -98,11 +81,7 @@ impl AcceptGuard {
 impl Drop for AcceptGuard {
     fn drop(&mut self) {
         if let Some(address) = self.address {
-            let mut table = self
-                .gate
-                .per_address
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut table = self.gate.per_address.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(taken) = table.get_mut(&address) {
                 *taken -= 1;
                 if *taken == 0 {

@@ -63,9 +63,7 @@ impl Heartbeat {
         let now = self.start().elapsed();
         let mut spokes = self.spokes.borrow_mut();
         match spokes.first_entry() {
-            Some(first) if SPOKE * u32::try_from(*first.key()).unwrap_or(u32::MAX) <= now => {
-                first.remove()
-            }
+            Some(first) if SPOKE * u32::try_from(*first.key()).unwrap_or(u32::MAX) <= now => first.remove(),
             _ => Vec::new(),
         }
     }

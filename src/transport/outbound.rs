@@ -259,8 +259,7 @@ impl Outbound {
 
     fn set(&self, flag: u8, on: bool) {
         let flags = self.flags.get();
-        self.flags
-            .set(if on { flags | flag } else { flags & !flag });
+        self.flags.set(if on { flags | flag } else { flags & !flag });
     }
 
     fn has(&self, flag: u8) -> bool {
@@ -379,11 +378,7 @@ impl Outbound {
 /// The side of the reader and of the timer.
 impl Outbound {
     /// Reads into `buf`; 0 is the peer's end. Remembers who waits.
-    pub(super) fn poll_read(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<std::io::Result<usize>> {
+    pub(super) fn poll_read(self: &Rc<Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<std::io::Result<usize>> {
         let mut slot = self.stream.borrow_mut();
         let Some(stream) = &mut *slot else {
             return Poll::Ready(Ok(0));
@@ -403,10 +398,7 @@ impl Outbound {
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
                 let mut reader = self.reader.borrow_mut();
-                if !reader
-                    .as_ref()
-                    .is_some_and(|waker| waker.will_wake(cx.waker()))
-                {
+                if !reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                     *reader = Some(cx.waker().clone());
                 }
             }

@@ -16,8 +16,7 @@ use actix_codec::Framed;
 use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError, h1};
 use actix_server::{Server, ServerHandle};
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service,
-    map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
 };
 use actix_web::dev::AppConfig;
 use tokio::{
@@ -110,16 +109,8 @@ where
     B: MessageBody + 'static,
 {
     let counters = Arc::new(Counters::new(settings.workers));
-<<<<<<< HEAD
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..settings.workers).map(|_| unbounded_channel()).map(|(sender, receiver)| (sender, Some(receiver))).unzip();
-    let start =
-        Arc::new(Start { counters: counters.clone(), next: AtomicUsize::new(0), orders: Mutex::new(receivers) });
-=======
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..settings.workers)
-        .map(|_| unbounded_channel())
-        .map(|(sender, receiver)| (sender, Some(receiver)))
-        .unzip();
     let workers: Arc<[_]> = senders.into();
     let start = Arc::new(Start {
         counters: counters.clone(),
@@ -127,7 +118,6 @@ where
         orders: Mutex::new(receivers),
         workers: workers.clone(),
     });
->>>>>>> transport
     let entrance = Entrance {
         gate: Arc::new(Gate::new(counters.clone(), settings.max_connections, settings.max_per_address)),
         tls: settings.tls.as_deref().map(acceptor),
@@ -153,15 +143,13 @@ where
             let entrance = entrance.clone();
             let doorkeeper = doorkeeper();
             let stopping = stopping.clone();
-            let upgrades = fn_service(
-                move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
-                    let doorkeeper = doorkeeper.clone();
-                    async move {
-                        upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
-                        Ok::<_, Infallible>(())
-                    }
-                },
-            );
+            let upgrades = fn_service(move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
+                let doorkeeper = doorkeeper.clone();
+                async move {
+                    upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
+                    Ok::<_, Infallible>(())
+                }
+            });
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
@@ -189,15 +177,7 @@ where
     }
     let server = builder.run();
     Ok(RunningServer {
-<<<<<<< HEAD
-        handle: Handle { server: server.handle(), counters, workers: senders.into() },
-=======
-        handle: Handle {
-            server: server.handle(),
-            counters,
-            workers,
-        },
->>>>>>> transport
+        handle: Handle { server: server.handle(), counters, workers },
         addresses,
         task: actix_rt::spawn(server),
     })

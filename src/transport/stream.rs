@@ -29,12 +29,7 @@ pub(super) struct Parcel {
 impl Parcel {
     /// Unpacks the stream on the worker it was sent to.
     pub(super) fn attach(self) -> io::Result<RawStream> {
-        Ok(RawStream {
-            tcp: TcpStream::from_std(self.tcp)?,
-            tls: self.tls,
-            written: self.written,
-            guard: self.guard,
-        })
+        Ok(RawStream { tcp: TcpStream::from_std(self.tcp)?, tls: self.tls, written: self.written, guard: self.guard })
     }
 }
 
@@ -47,32 +42,13 @@ pub(super) struct RawStream {
 }
 
 impl RawStream {
-<<<<<<< HEAD
     pub(super) fn new(tcp: TcpStream, tls: Option<Box<ServerConnection>>, guard: AcceptGuard) -> RawStream {
-        RawStream { tcp, tls, written: 0, _guard: guard }
-=======
-    pub(super) fn new(
-        tcp: TcpStream,
-        tls: Option<Box<ServerConnection>>,
-        guard: AcceptGuard,
-    ) -> RawStream {
-        RawStream {
-            tcp,
-            tls,
-            written: 0,
-            guard,
-        }
->>>>>>> transport
+        RawStream { tcp, tls, written: 0, guard }
     }
 
     /// Packs the stream for another worker.
     pub(super) fn detach(self) -> io::Result<Parcel> {
-        Ok(Parcel {
-            tcp: self.tcp.into_std()?,
-            tls: self.tls,
-            written: self.written,
-            guard: self.guard,
-        })
+        Ok(Parcel { tcp: self.tcp.into_std()?, tls: self.tls, written: self.written, guard: self.guard })
     }
 
     /// Asks the kernel to buffer about `bytes` of outgoing data.
@@ -115,11 +91,7 @@ impl RawStream {
     }
 
     /// Reads into `buf`, which is not empty; 0 is the peer's end. Registers for readability if there is nothing.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let Some(tls) = &mut self.tls else {
             return poll_tcp(&mut self.tcp, cx, buf);
         };
@@ -131,10 +103,7 @@ impl RawStream {
                 }
                 other => return Poll::Ready(other),
             }
-            match tls.read_tls(&mut Reading {
-                tcp: &mut self.tcp,
-                cx,
-            }) {
+            match tls.read_tls(&mut Reading { tcp: &mut self.tcp, cx }) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),

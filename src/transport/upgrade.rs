@@ -16,14 +16,9 @@ use tokio::{
     time::timeout,
 };
 
-<<<<<<< HEAD
-use super::{accept::HttpIo, inbound::InboundStream, outbound::Outbound, settings::SocketLimits, worker};
-=======
 use super::{
-    accept::HttpIo, inbound::InboundStream, outbound::Outbound, settings::SocketLimits,
-    stream::RawStream, worker,
+    accept::HttpIo, inbound::InboundStream, outbound::Outbound, settings::SocketLimits, stream::RawStream, worker,
 };
->>>>>>> transport
 
 /// How long a refused client may take to read its answer and go.
 const LINGER: Duration = Duration::from_secs(2);
@@ -60,10 +55,7 @@ pub enum Opener {
     /// On the worker that accepted the connection.
     Here(Box<dyn FnOnce(Socket)>),
     /// The socket moves to another worker first: an Engine.IO session lives where it began.
-    On {
-        worker: usize,
-        open: Box<dyn FnOnce(Socket) + Send>,
-    },
+    On { worker: usize, open: Box<dyn FnOnce(Socket) + Send> },
 }
 
 impl Opener {
@@ -74,10 +66,7 @@ impl Opener {
 
     /// Opens on the worker with that index. If there is none, the connection is dropped.
     pub fn on(worker: usize, open: impl FnOnce(Socket) + Send + 'static) -> Opener {
-        Opener::On {
-            worker,
-            open: Box::new(open),
-        }
+        Opener::On { worker, open: Box::new(open) }
     }
 }
 
@@ -101,9 +90,7 @@ impl Refusal {
     pub fn json(status: u16, code: &str, message: &str) -> Refusal {
         Refusal {
             status,
-            body: Bytes::from(format!(
-                r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#
-            )),
+            body: Bytes::from(format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#)),
             headers: Vec::new(),
         }
     }
@@ -117,11 +104,7 @@ impl Refusal {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut out = head_line(status);
         put(&mut out, header::CONTENT_TYPE.as_str(), b"application/json");
-        put(
-            &mut out,
-            header::CONTENT_LENGTH.as_str(),
-            self.body.len().to_string().as_bytes(),
-        );
+        put(&mut out, header::CONTENT_LENGTH.as_str(), self.body.len().to_string().as_bytes());
         put(&mut out, header::CONNECTION.as_str(), b"close");
         for (name, value) in &self.headers {
             put(&mut out, name.as_str(), value.as_bytes());
@@ -148,10 +131,7 @@ fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn check_form(head: &RequestHead) -> Result<[u8; 28], Refusal> {
     let bad = |message| Err(Refusal::json(400, "bad_request", message));
     if head.method != Method::GET {
-        return Err(
-            Refusal::json(405, "bad_request", "a websocket is opened with GET")
-                .with(header::ALLOW, "GET"),
-        );
+        return Err(Refusal::json(405, "bad_request", "a websocket is opened with GET").with(header::ALLOW, "GET"));
     }
     if head.version < Version::HTTP_11 {
         return bad("a websocket needs HTTP/1.1");
@@ -159,20 +139,14 @@ fn check_form(head: &RequestHead) -> Result<[u8; 28], Refusal> {
     if !head.upgrade() {
         return bad("the connection header does not say upgrade");
     }
-    if head
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .is_some_and(|length| length != "0")
-    {
+    if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
         return bad("an upgrade request has no body");
     }
     let version = head.headers.get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version.as_bytes().trim_ascii() != b"13") {
-        return Err(
-            Refusal::json(426, "bad_request", "sec-websocket-version must be 13")
-                .with(header::UPGRADE, "websocket")
-                .with(header::SEC_WEBSOCKET_VERSION, "13"),
-        );
+        return Err(Refusal::json(426, "bad_request", "sec-websocket-version must be 13")
+            .with(header::UPGRADE, "websocket")
+            .with(header::SEC_WEBSOCKET_VERSION, "13"));
     }
     let mut keys = head.headers.get_all(header::SEC_WEBSOCKET_KEY);
     let (Some(key), None) = (keys.next(), keys.next()) else {
@@ -197,11 +171,7 @@ pub(super) async fn upgrade(
     let (mut io, earlier) = (parts.io, parts.write_buf);
     let decision = match timeout(deadline, decide(request, &io, &*doorkeeper)).await {
         Ok(decision) => decision,
-        Err(_) => Err(Refusal::json(
-            408,
-            "unavailable",
-            "the upgrade took too long",
-        )),
+        Err(_) => Err(Refusal::json(408, "unavailable", "the upgrade took too long")),
     };
     match decision {
         Ok((admitted, accept)) => open(io, admitted, accept, &earlier, &parts.read_buf),

@@ -120,10 +120,7 @@ struct EndOnPanic(&'static str);
 impl Drop for EndOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(
-                task = self.0,
-                "a worker's task panicked; ending the process"
-            );
+            tracing::error!(task = self.0, "a worker's task panicked; ending the process");
             std::process::abort();
         }
     }
@@ -151,11 +148,7 @@ pub fn current_worker() -> Option<usize> {
 }
 
 /// Puts a new socket into this worker's table. `None` on a thread that is no worker.
-pub(super) fn insert(
-    peer: std::net::SocketAddr,
-    stream: RawStream,
-    limits: Rc<SocketLimits>,
-) -> Option<Rc<Outbound>> {
+pub(super) fn insert(peer: std::net::SocketAddr, stream: RawStream, limits: Rc<SocketLimits>) -> Option<Rc<Outbound>> {
     LOCAL.with_borrow_mut(|local| {
         let local = local.as_mut()?;
         let worker = &local.worker;
@@ -215,10 +208,7 @@ async fn flusher(worker: Rc<Worker>) {
     let mut list = Vec::new();
     poll_fn(|cx| {
         let mut waker = worker.flusher.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
         drop(waker);
@@ -255,9 +245,7 @@ pub(super) fn drained(outbound: &Rc<Outbound>) {
 
 fn all() -> Vec<Rc<Outbound>> {
     LOCAL.with_borrow(|local| {
-        let table = local
-            .as_ref()
-            .map(|local| local.table.values().cloned().collect());
+        let table = local.as_ref().map(|local| local.table.values().cloned().collect());
         table.unwrap_or_default()
     })
 }

@@ -29,41 +29,20 @@ fn a_close_is_answered_with_its_code_after_what_is_queued() {
 fn a_vanished_peer_gives_its_place_back() {
     let server = Server::echo(Setup::default());
     let client = server.connect();
-    until("the socket is counted", || {
-        server.handle.open_connections().upgraded == 1
-    });
+    until("the socket is counted", || server.handle.open_connections().upgraded == 1);
     drop(client);
-    until("the socket is gone", || {
-        server.handle.open_connections().upgraded == 0
-    });
+    until("the socket is gone", || server.handle.open_connections().upgraded == 0);
     assert_eq!(server.handle.open_connections().http, 0);
 }
 
 #[test]
 fn close_all_reaches_every_socket_on_three_workers() {
-<<<<<<< HEAD
     let server = Server::start(Setup { workers: 3, ..Setup::default() }, |socket| {
         let worker = current_worker().unwrap();
         assert_eq!(socket.outbound.id().worker(), worker);
         socket.outbound.push(&Frame::text(worker.to_string().as_bytes()));
         echo(socket);
     });
-=======
-    let server = Server::start(
-        Setup {
-            workers: 3,
-            ..Setup::default()
-        },
-        |socket| {
-            let worker = current_worker().unwrap();
-            assert_eq!(socket.outbound.id().worker(), worker);
-            socket
-                .outbound
-                .push(&Frame::text(worker.to_string().as_bytes()));
-            echo(socket);
-        },
-    );
->>>>>>> transport
     let mut clients: Vec<_> = (0..12).map(|_| server.connect()).collect();
     let workers: BTreeSet<_> = clients.iter_mut().map(|client| client.frame().1).collect();
     assert_eq!(workers.len(), 3);
@@ -71,9 +50,7 @@ fn close_all_reaches_every_socket_on_three_workers() {
     let closing = std::thread::spawn(move || {
         block_on(async move {
             handle.pause().await;
-            handle
-                .close_all(Close::new(1012, "restarting"), PATIENCE)
-                .await
+            handle.close_all(Close::new(1012, "restarting"), PATIENCE).await
         })
     });
     for client in &mut clients {
@@ -92,15 +69,11 @@ fn close_all_drops_who_does_not_go() {
         ..Setup::default()
     });
     let _client = server.connect();
-    until("the socket is counted", || {
-        server.handle.open_connections().upgraded == 1
-    });
+    until("the socket is counted", || server.handle.open_connections().upgraded == 1);
     let handle = server.handle.clone();
     let cut = block_on(async move {
         let restarting = Close::new(1012, "restarting");
-        handle
-            .close_all(restarting, Duration::from_millis(50))
-            .await
+        handle.close_all(restarting, Duration::from_millis(50)).await
     });
     assert_eq!(cut, 1);
     assert_eq!(server.handle.open_connections().upgraded, 0);
@@ -111,19 +84,9 @@ fn who_comes_while_the_server_closes_is_refused() {
     let server = Server::echo(Setup::default());
     let handle = server.handle.clone();
     block_on(async move {
-        handle
-            .close_all(Close::new(1012, "restarting"), Duration::ZERO)
-            .await;
+        handle.close_all(Close::new(1012, "restarting"), Duration::ZERO).await;
     });
-<<<<<<< HEAD
     until("upgrades are refused", || server.ask(&crate::support::request("/elsewhere")).starts_with("HTTP/1.1 503 "));
-=======
-    until("upgrades are refused", || {
-        server
-            .ask(&crate::support::request("/elsewhere"))
-            .starts_with("HTTP/1.1 503 ")
-    });
->>>>>>> transport
 }
 
 #[test]
@@ -159,31 +122,22 @@ fn a_silent_peer_is_dropped_and_an_answering_one_is_not() {
     }
     silent.expect_end();
     let handle = &server.handle;
-    until("it is counted", || {
-        handle.counters().total().closed_silent == 1
-    });
+    until("it is counted", || handle.counters().total().closed_silent == 1);
     assert_eq!(handle.open_connections().upgraded, 1);
 }
 
 #[test]
 fn pause_close_stop_is_a_clean_end() {
-    let mut server = Server::echo(Setup {
-        workers: 2,
-        ..Setup::default()
-    });
+    let mut server = Server::echo(Setup { workers: 2, ..Setup::default() });
     let mut client = server.connect();
-    let mut idle = Client {
-        stream: server.tcp(),
-    };
+    let mut idle = Client { stream: server.tcp() };
     idle.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     idle.head();
     let handle = server.handle.clone();
     let stopping = std::thread::spawn(move || {
         block_on(async move {
             handle.pause().await;
-            handle
-                .close_all(Close::new(1012, "restarting"), PATIENCE)
-                .await;
+            handle.close_all(Close::new(1012, "restarting"), PATIENCE).await;
             handle.stop().await;
         });
     });
@@ -205,7 +159,5 @@ fn sockets_that_are_left_when_the_server_stops_are_dropped() {
     block_on(async move { handle.stop().await });
     server.ended();
     client.expect_end();
-    until("its place is free", || {
-        server.handle.open_connections().upgraded == 0
-    });
+    until("its place is free", || server.handle.open_connections().upgraded == 0);
 }

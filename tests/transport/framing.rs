@@ -14,13 +14,7 @@ fn fragments_are_joined_and_a_ping_between_them_is_answered() {
     client.send(&masked(0x00, b""));
     client.send(&masked(0x00, "tw\u{f6}".as_bytes().split_at(3).0));
     client.send(&masked(0x80, "tw\u{f6}".as_bytes().split_at(3).1));
-    client.expect(
-        "\u{81}\u{8}"
-            .chars()
-            .map(|c| c as u8)
-            .collect::<Vec<_>>()
-            .as_slice(),
-    );
+    client.expect("\u{81}\u{8}".chars().map(|c| c as u8).collect::<Vec<_>>().as_slice());
     client.expect("one tw\u{f6}".as_bytes());
 }
 
@@ -65,40 +59,16 @@ fn what_breaks_the_protocol_is_closed_with_its_code() {
         (masked(0xc1, b"x"), 1002, "reserved bit set"),
         (masked(0x83, b"x"), 1002, "unknown opcode"),
         (masked(0x80, b"x"), 1002, "continuation of nothing"),
-        (
-            [masked(0x01, b"x"), masked(0x81, b"x")].concat(),
-            1002,
-            "new message inside a message",
-        ),
-        (
-            masked(0x09, b"x"),
-            1002,
-            "control frame is fragmented or too long",
-        ),
-        (
-            masked(0x89, &[0; 126]),
-            1002,
-            "control frame is fragmented or too long",
-        ),
+        ([masked(0x01, b"x"), masked(0x81, b"x")].concat(), 1002, "new message inside a message"),
+        (masked(0x09, b"x"), 1002, "control frame is fragmented or too long"),
+        (masked(0x89, &[0; 126]), 1002, "control frame is fragmented or too long"),
         (masked(0x81, b"\xff"), 1007, "text is not utf-8"),
         (masked(0x01, b"\xc3\x28"), 1007, "text is not utf-8"),
         (masked(0x81, b"\xc3"), 1007, "text is not utf-8"),
-        (
-            [masked(0x01, b"\xc3"), masked(0x80, b"")].concat(),
-            1007,
-            "text is not utf-8",
-        ),
+        ([masked(0x01, b"\xc3"), masked(0x80, b"")].concat(), 1007, "text is not utf-8"),
         (masked(0x88, b"\x03"), 1002, "close frame of one byte"),
-        (
-            masked(0x88, &1005_u16.to_be_bytes()),
-            1002,
-            "invalid close code",
-        ),
-        (
-            masked(0x88, b"\x03\xe8\xff"),
-            1007,
-            "close reason is not utf-8",
-        ),
+        (masked(0x88, &1005_u16.to_be_bytes()), 1002, "invalid close code"),
+        (masked(0x88, b"\x03\xe8\xff"), 1007, "close reason is not utf-8"),
     ] {
         let mut client = server.connect();
         client.send(&bytes);

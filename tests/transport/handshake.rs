@@ -9,9 +9,7 @@ use crate::support::{ACCEPT, Client, KEY, Server, Setup, echo, masked, request};
 #[test]
 fn a_good_request_gets_101_and_the_accept_key() {
     let server = Server::echo(Setup::default());
-    let mut client = Client {
-        stream: server.tcp(),
-    };
+    let mut client = Client { stream: server.tcp() };
     client.send(request("/ws?a=b").as_bytes());
     assert_eq!(
         client.head(),
@@ -27,9 +25,7 @@ fn a_good_request_gets_101_and_the_accept_key() {
 #[test]
 fn bytes_that_came_with_the_request_are_read_at_once() {
     let server = Server::echo(Setup::default());
-    let mut client = Client {
-        stream: server.tcp(),
-    };
+    let mut client = Client { stream: server.tcp() };
     let mut bytes = request("/ws").into_bytes();
     bytes.extend(masked(0x81, b"first"));
     bytes.extend(masked(0x82, b"second"));
@@ -60,49 +56,17 @@ fn a_malformed_upgrade_is_told_what_is_wrong() {
     let good = request("/ws");
     for (bad, status, says) in [
         (good.replace(KEY, "short"), "400", "base64 of 16 bytes"),
-        (
-            good.replace(&format!("Sec-WebSocket-Key: {KEY}\r\n"), ""),
-            "400",
-            "exactly one",
-        ),
-        (
-            good.replace("Version: 13", "Version: 12"),
-            "426",
-            "sec-websocket-version: 13\r\n",
-        ),
+        (good.replace(&format!("Sec-WebSocket-Key: {KEY}\r\n"), ""), "400", "exactly one"),
+        (good.replace("Version: 13", "Version: 12"), "426", "sec-websocket-version: 13\r\n"),
         (good.replace("GET", "POST"), "405", "allow: GET\r\n"),
-<<<<<<< HEAD
         (good.replace("keep-alive, Upgrade", "keep-alive"), "400", "connection header"),
         (good.replace("Host", "Content-Length: 5\r\nHost"), "400", "no body"),
         ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "405", "opened with GET"),
-=======
-        (
-            good.replace("keep-alive, Upgrade", "keep-alive"),
-            "400",
-            "connection header",
-        ),
-        (
-            good.replace("Host", "Content-Length: 5\r\nHost"),
-            "400",
-            "no body",
-        ),
-        (
-            "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
-            "405",
-            "opened with GET",
-        ),
->>>>>>> transport
     ] {
         let answer = server.ask(&bad);
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{bad}\n{answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{bad}\n{answer}");
         assert!(answer.contains(says), "{bad}\n{answer}");
-        assert!(
-            answer.contains("content-type: application/json"),
-            "{answer}"
-        );
+        assert!(answer.contains("content-type: application/json"), "{answer}");
     }
     assert_eq!(server.handle.open_connections().upgraded, 0);
 }
@@ -111,31 +75,15 @@ fn a_malformed_upgrade_is_told_what_is_wrong() {
 fn an_undecided_upgrade_gets_408() {
     let server = Server::echo(Setup { upgrade_timeout: Duration::from_millis(100), ..Setup::default() });
     let answer = server.ask(&request("/never"));
-    assert!(
-        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
-        "{answer}"
-    );
-    assert!(
-        answer.ends_with("the upgrade took too long\"}}"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert!(answer.ends_with("the upgrade took too long\"}}"), "{answer}");
 }
 
 #[test]
 fn http_is_served_on_the_same_port_and_the_same_connection() {
     let server = Server::echo(Setup::default());
-<<<<<<< HEAD
     let mut client = Client { stream: server.tcp() };
     client.stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-=======
-    let mut client = Client {
-        stream: server.tcp(),
-    };
-    client
-        .stream
-        .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .unwrap();
->>>>>>> transport
     assert!(client.head().starts_with("HTTP/1.1 200 OK\r\n"));
     client.expect(b"fine");
     assert_eq!(server.handle.open_connections().http, 1);
@@ -149,13 +97,8 @@ fn http_is_served_on_the_same_port_and_the_same_connection() {
 #[test]
 fn a_pipelined_answer_comes_before_the_101() {
     let server = Server::echo(Setup::default());
-    let mut client = Client {
-        stream: server.tcp(),
-    };
-    let both = format!(
-        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n{}",
-        request("/ws")
-    );
+    let mut client = Client { stream: server.tcp() };
+    let both = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n{}", request("/ws"));
     client.send(both.as_bytes());
     assert!(client.head().starts_with("HTTP/1.1 200 OK\r\n"));
     client.expect(b"fine");
@@ -166,22 +109,12 @@ fn a_pipelined_answer_comes_before_the_101() {
 
 #[test]
 fn a_socket_moves_to_the_worker_it_is_wanted_on() {
-    let server = Server::start(
-        Setup {
-            workers: 3,
-            ..Setup::default()
-        },
-        |socket| {
-            socket.outbound.push(&Frame::text(
-                current_worker().unwrap().to_string().as_bytes(),
-            ));
-            echo(socket);
-        },
-    );
+    let server = Server::start(Setup { workers: 3, ..Setup::default() }, |socket| {
+        socket.outbound.push(&Frame::text(current_worker().unwrap().to_string().as_bytes()));
+        echo(socket);
+    });
     for _ in 0..6 {
-        let mut client = Client {
-            stream: server.tcp(),
-        };
+        let mut client = Client { stream: server.tcp() };
         let mut bytes = request("/ws?worker=2").into_bytes();
         bytes.extend(masked(0x81, b"with the request"));
         client.send(&bytes);
@@ -190,9 +123,7 @@ fn a_socket_moves_to_the_worker_it_is_wanted_on() {
         client.send(&masked(0x81, b"later"));
         client.expect(b"\x81\x05later");
     }
-    let mut lost = Client {
-        stream: server.tcp(),
-    };
+    let mut lost = Client { stream: server.tcp() };
     lost.send(request("/ws?worker=9").as_bytes());
     lost.expect_end();
 }
@@ -206,21 +137,10 @@ fn slow_heads_and_slow_bodies_run_out_of_time() {
         ..Setup::default()
     });
     let answer = server.ask("GET /health HTTP/1.1\r\nHo");
-    assert!(
-        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    let answer = server.ask("POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
     let answer =
-        server.ask("POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
-    assert!(
-        answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
-        "{answer}"
-    );
-    let answer = server.ask(
-        "POST /length HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfull",
-    );
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n4"),
-        "{answer}"
-    );
+        server.ask("POST /length HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfull");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n4"), "{answer}");
 }

@@ -11,25 +11,15 @@ fn an_address_has_so_many_places_and_gets_them_back() {
     let _second = server.connect();
     let mut answer = String::new();
     server.tcp().read_to_string(&mut answer).unwrap();
-<<<<<<< HEAD
     assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
     assert!(
         answer.ends_with(
             "{\"error\":{\"code\":\"rate_limited\",\"message\":\"too many connections from this address\"}}"
         )
     );
-=======
-    assert!(
-        answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"),
-        "{answer}"
-    );
-    assert!(answer.ends_with("{\"error\":{\"code\":\"rate_limited\",\"message\":\"too many connections from this address\"}}"));
->>>>>>> transport
     assert_eq!(server.handle.counters().turned_away(), 1);
     drop(first);
-    until("the place is free", || {
-        server.handle.open_connections().upgraded == 1
-    });
+    until("the place is free", || server.handle.open_connections().upgraded == 1);
     let _third = server.connect();
     assert_eq!(server.handle.open_connections().upgraded, 2);
 }
@@ -40,10 +30,7 @@ fn a_full_server_says_503() {
     let _only = server.connect();
     let mut answer = String::new();
     server.tcp().read_to_string(&mut answer).unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
 }
 
 #[test]
@@ -52,8 +39,6 @@ fn a_refused_upgrade_gives_its_place_back() {
     for _ in 0..3 {
         let answer = server.ask(&request("/elsewhere"));
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-        until("the place is free", || {
-            server.handle.open_connections().http == 0
-        });
+        until("the place is free", || server.handle.open_connections().http == 0);
     }
 }

@@ -47,9 +47,7 @@ fn over_the_hard_mark_a_stalled_reader_is_cut_with_1013() {
     );
     let mut client = server.connect();
     client.send(&masked(0x81, b"go"));
-    until("it is cut", || {
-        server.handle.counters().total().closed_backpressure == 1
-    });
+    until("it is cut", || server.handle.counters().total().closed_backpressure == 1);
     assert!(MOST_QUEUED.load(Relaxed) <= 1 << 20);
     assert!(MOST_QUEUED.load(Relaxed) > 900 << 10);
     let mut whole = 0;
@@ -61,19 +59,11 @@ fn over_the_hard_mark_a_stalled_reader_is_cut_with_1013() {
         assert_eq!(payload.len(), PIECE);
         whole += 1;
     };
-    assert_eq!(
-        last,
-        (
-            0x88,
-            [&1013_u16.to_be_bytes()[..], b"backpressure"].concat()
-        )
-    );
+    assert_eq!(last, (0x88, [&1013_u16.to_be_bytes()[..], b"backpressure"].concat()));
     client.expect_end();
     assert!(whole < PUSHED.load(Relaxed), "what was queued is dropped");
     drop(client);
-    until("it is gone", || {
-        server.handle.open_connections().upgraded == 0
-    });
+    until("it is gone", || server.handle.open_connections().upgraded == 0);
     assert_eq!(server.handle.counters().total().queued_bytes, 0);
 }
 
@@ -96,9 +86,7 @@ fn who_takes_nothing_for_too_long_is_cut_with_1013() {
     );
     let mut client = server.connect();
     client.send(&masked(0x81, b"go"));
-    until("it is cut", || {
-        server.handle.counters().total().closed_backpressure == 1
-    });
+    until("it is cut", || server.handle.counters().total().closed_backpressure == 1);
     let (first, payload) = client.frame();
     assert_eq!((first, payload.len()), (0x81, 16 << 20));
     client.expect(&close(1013, "backpressure"));
@@ -123,12 +111,8 @@ fn a_stalled_peer_that_stays_away_is_dropped() {
     );
     let mut client = server.connect();
     client.send(&masked(0x81, b"go"));
-    until("it has a queue", || {
-        server.handle.counters().total().queued_bytes > 0
-    });
-    until("it is gone", || {
-        server.handle.open_connections().upgraded == 0
-    });
+    until("it has a queue", || server.handle.counters().total().queued_bytes > 0);
+    until("it is gone", || server.handle.open_connections().upgraded == 0);
     assert_eq!(server.handle.counters().total().queued_bytes, 0);
 }
 
@@ -241,17 +225,11 @@ fn a_panic_in_the_flusher_ends_the_process() {
         .unwrap();
     let mut address = None;
     until("the child listens", || {
-        address = std::fs::read_to_string(&file)
-            .ok()
-            .and_then(|text| text.parse().ok());
+        address = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok());
         address.is_some()
     });
     let mut client = crate::support::Client::upgrade(tcp(address.unwrap()), "/ws");
     client.send(&masked(0x81, b"go"));
     let status = child.wait().unwrap();
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
-        Some(6),
-        "{status}"
-    );
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(6), "{status}");
 }

@@ -18,8 +18,8 @@ use futures_util::{
 use switchboard::{
     framing::Frame,
     transport::{
-        Admitted, Doorkeeper, Handle, Inbound, Opener, Refusal, RunningServer, ServerSettings,
-        Socket, SocketLimits, UpgradeRequest, serve,
+        Admitted, Doorkeeper, Handle, Inbound, Opener, Refusal, RunningServer, ServerSettings, Socket, SocketLimits,
+        UpgradeRequest, serve,
     },
 };
 
@@ -78,20 +78,14 @@ impl<F: Fn(Socket) + Clone + Send + 'static> Doorkeeper for Keeper<F> {
                     refusal.body = Bytes::from_static(br#"{"error":{"code":"unauthorized"}}"#);
                     Err(refusal)
                 }
-<<<<<<< HEAD
-                ("/ws", _) => Ok(Admitted { open: Box::new(open), limits, headers: Vec::new() }),
-=======
-                ("/ws", Some(query)) if query.starts_with("worker=") => Ok(Admitted {
-                    open: Opener::on(query[7..].parse().unwrap(), open),
-                    limits,
-                    headers: Vec::new(),
-                }),
+                ("/ws", Some(query)) if query.starts_with("worker=") => {
+                    Ok(Admitted { open: Opener::on(query[7..].parse().unwrap(), open), limits, headers: Vec::new() })
+                }
                 ("/ws", _) => Ok(Admitted {
                     open: Opener::here(open),
                     limits,
                     headers: vec![(header::SERVER, header::HeaderValue::from_static("test"))],
                 }),
->>>>>>> transport
                 ("/never", _) => pending().await,
                 _ => Err(Refusal::json(404, "not_found", "no such path")),
             }
@@ -170,14 +164,8 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
     };
     let app = || {
         App::new()
-            .route(
-                "/health",
-                web::get().to(|| async { HttpResponse::Ok().body("fine") }),
-            )
-            .route(
-                "/length",
-                web::post().to(|body: web::Bytes| async move { body.len().to_string() }),
-            )
+            .route("/health", web::get().to(|| async { HttpResponse::Ok().body("fine") }))
+            .route("/length", web::post().to(|body: web::Bytes| async move { body.len().to_string() }))
     };
     serve(settings, setup.on_worker, keeper, app).unwrap()
 }
@@ -185,10 +173,7 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
 /// Echoes every message.
 pub fn echo(socket: Socket) {
     actix_rt::spawn(async move {
-        let Socket {
-            outbound,
-            mut inbound,
-        } = socket;
+        let Socket { outbound, mut inbound } = socket;
         while let Some(item) = inbound.next().await {
             match item {
                 Inbound::Text(text) => outbound.push(&Frame::text(text.as_bytes())),
@@ -207,10 +192,7 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(future)
 }
 
@@ -246,12 +228,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(MASK);
-    frame.extend(
-        payload
-            .iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -273,10 +250,7 @@ impl<S: Read + Write> Client<S> {
         let mut client = Client { stream };
         let head = client.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(
-            head.contains(&format!("sec-websocket-accept: {ACCEPT}\r\n")),
-            "{head}"
-        );
+        assert!(head.contains(&format!("sec-websocket-accept: {ACCEPT}\r\n")), "{head}");
         client
     }
 

@@ -2,10 +2,7 @@
 
 use std::{io::Write, net::TcpStream, sync::Arc, time::Duration};
 
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
-    pki_types::PrivateKeyDer,
-};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, pki_types::PrivateKeyDer};
 use switchboard::{
     framing::Frame,
     transport::{Close, SocketLimits},
@@ -59,13 +56,8 @@ impl Secure {
 #[test]
 fn http_and_upgrades_share_a_port_and_http_2_is_not_offered() {
     let secure = Secure::start(Setup::default());
-    let mut client = Client {
-        stream: secure.stream(),
-    };
-    client
-        .stream
-        .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .unwrap();
+    let mut client = Client { stream: secure.stream() };
+    client.stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(client.head().starts_with("HTTP/1.1 200 OK\r\n"));
     client.expect(b"fine");
     assert_eq!(client.stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -77,9 +69,7 @@ fn http_and_upgrades_share_a_port_and_http_2_is_not_offered() {
 #[test]
 fn leftover_bytes_fragments_and_a_close() {
     let secure = Secure::start(Setup::default());
-    let mut client = Client {
-        stream: secure.stream(),
-    };
+    let mut client = Client { stream: secure.stream() };
     let mut bytes = request("/ws").into_bytes();
     bytes.extend(masked(0x01, b"frag"));
     bytes.extend(masked(0x89, b"?"));
@@ -97,9 +87,7 @@ fn leftover_bytes_fragments_and_a_close() {
 #[test]
 fn a_refusal_ends_cleanly() {
     let secure = Secure::start(Setup::default());
-    let mut client = Client {
-        stream: secure.stream(),
-    };
+    let mut client = Client { stream: secure.stream() };
     client.send(request("/ws?token=wrong").as_bytes());
     assert!(client.head().starts_with("HTTP/1.1 401 "));
     client.expect(br#"{"error":{"code":"unauthorized"}}"#);
@@ -134,11 +122,7 @@ fn close_all_says_goodbye_over_tls_too() {
     let mut clients: Vec<_> = (0..4).map(|_| secure.connect()).collect();
     let handle = secure.server.handle.clone();
     let closing = std::thread::spawn(move || {
-        block_on(async move {
-            handle
-                .close_all(Close::new(1012, "restarting"), PATIENCE)
-                .await
-        })
+        block_on(async move { handle.close_all(Close::new(1012, "restarting"), PATIENCE).await })
     });
     for client in &mut clients {
         client.expect(&close(1012, "restarting"));
@@ -162,25 +146,17 @@ fn a_peer_that_stops_reading_is_cut_with_1013() {
         client.send(&message);
         sent += 1;
         let so_far = counters.total().frames_in;
-        until("it is read", || {
-            counters.total().frames_in > so_far || counters.total().frames_in >= sent
-        });
+        until("it is read", || counters.total().frames_in > so_far || counters.total().frames_in >= sent);
     }
     assert_eq!(counters.total().closed_backpressure, 1);
     let mut whole = 0;
     loop {
         let (first, payload) = client.frame();
         if first == 0x88 {
-            assert_eq!(
-                payload,
-                [&1013_u16.to_be_bytes()[..], b"backpressure"].concat()
-            );
+            assert_eq!(payload, [&1013_u16.to_be_bytes()[..], b"backpressure"].concat());
             break;
         }
-        assert_eq!(
-            Frame::binary(&payload).len(),
-            Frame::binary(&[7; 256 << 10]).len()
-        );
+        assert_eq!(Frame::binary(&payload).len(), Frame::binary(&[7; 256 << 10]).len());
         whole += 1;
     }
     assert!(whole < sent);

@@ -38,33 +38,22 @@ impl Results {
 
     /// The median of one figure over the rounds.
     pub fn median(&self, workload: &str, server: Server, figure: &str) -> Option<f64> {
-        median(
-            self.by_round(workload, server, figure)
-                .into_iter()
-                .map(|(_, v)| v)
-                .collect(),
-        )
+        median(self.by_round(workload, server, figure).into_iter().map(|(_, v)| v).collect())
     }
 
     /// The median over the rounds of the ratio of two servers in the same round: machine noise falls out of it.
     pub fn ratio(&self, workload: &str, over: Server, under: Server, figure: &str) -> Option<f64> {
         let under = self.by_round(workload, under, figure);
-        let pairs = self
-            .by_round(workload, over, figure)
-            .into_iter()
-            .filter_map(|(round, a)| {
-                let (_, b) = under.iter().find(|(r, _)| *r == round)?;
-                (*b > 0.0).then_some(a / b)
-            });
+        let pairs = self.by_round(workload, over, figure).into_iter().filter_map(|(round, a)| {
+            let (_, b) = under.iter().find(|(r, _)| *r == round)?;
+            (*b > 0.0).then_some(a / b)
+        });
         median(pairs.collect())
     }
 
     /// The largest of one figure over the rounds.
     pub fn worst(&self, workload: &str, server: Server, figure: &str) -> Option<f64> {
-        self.by_round(workload, server, figure)
-            .into_iter()
-            .map(|(_, v)| v)
-            .reduce(f64::max)
+        self.by_round(workload, server, figure).into_iter().map(|(_, v)| v).reduce(f64::max)
     }
 }
 
@@ -122,12 +111,7 @@ fn one(round: usize, w: &Workload, server: Server, places: &Places) -> Outcome {
         std::thread::sleep(Duration::from_millis(300));
         w.run(&running.target)
     });
-    Outcome {
-        round,
-        workload: w.name,
-        server,
-        figures: figures.map_err(|e| e.to_string()),
-    }
+    Outcome { round, workload: w.name, server, figures: figures.map_err(|e| e.to_string()) }
 }
 
 fn line(o: &Outcome) -> String {
@@ -149,12 +133,7 @@ mod tests {
     fn outcome(round: usize, server: Server, cost: f64) -> Outcome {
         let mut f = Figures::default();
         f.number("cost", cost);
-        Outcome {
-            round,
-            workload: "w",
-            server,
-            figures: Ok(f),
-        }
+        Outcome { round, workload: "w", server, figures: Ok(f) }
     }
 
     #[test]
@@ -165,14 +144,8 @@ mod tests {
             r.0.push(outcome(round, Server::Bun, theirs));
         }
         r.0.push(outcome(3, Server::Switchboard, 100.0));
-        assert_eq!(
-            r.ratio("w", Server::Switchboard, Server::Bun, "cost"),
-            Some(0.8)
-        );
+        assert_eq!(r.ratio("w", Server::Switchboard, Server::Bun, "cost"), Some(0.8));
         assert_eq!(r.median("w", Server::Switchboard, "cost"), Some(7.0));
-        assert_eq!(
-            r.ratio("w", Server::Switchboard, Server::Nats, "cost"),
-            None
-        );
+        assert_eq!(r.ratio("w", Server::Switchboard, Server::Nats, "cost"), None);
     }
 }

@@ -39,9 +39,7 @@ impl Target {
         match self.address.ip() {
             IpAddr::V4(ip) if ip.is_loopback() => {}
             other => {
-                return fault(format!(
-                    "{other} is not in 127.0.0.0/8: load is for loopback only"
-                ));
+                return fault(format!("{other} is not in 127.0.0.0/8: load is for loopback only"));
             }
         }
         if self.tokens.is_empty() {
@@ -79,23 +77,13 @@ pub struct Want {
 impl Want {
     /// A connection that subscribes to nothing and must hear nothing.
     pub fn publisher(organization: usize) -> Self {
-        Self {
-            organization,
-            channels: 0..0,
-            checker: Checker::silent(),
-            receive_buffer: None,
-        }
+        Self { organization, channels: 0..0, checker: Checker::silent(), receive_buffer: None }
     }
 
     /// A connection that hears `channels`, each written to by `writers` publishers.
     pub fn subscriber(organization: usize, channels: Range<u32>, writers: u32) -> Self {
         let checker = Checker::new(channels.clone(), writers);
-        Self {
-            organization,
-            channels,
-            checker,
-            receive_buffer: None,
-        }
+        Self { organization, channels, checker, receive_buffer: None }
     }
 }
 
@@ -108,30 +96,15 @@ pub struct Poller {
 impl Poller {
     pub fn new() -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).doing("epoll")?;
-        Ok(Self {
-            epoll,
-            events: Vec::with_capacity(1024),
-        })
+        Ok(Self { epoll, events: Vec::with_capacity(1024) })
     }
 
     pub fn add(&self, stream: &TcpStream, key: usize, flags: epoll::EventFlags) -> Result<()> {
-        epoll::add(
-            &self.epoll,
-            stream,
-            epoll::EventData::new_u64(key as u64),
-            flags,
-        )
-        .doing("epoll")
+        epoll::add(&self.epoll, stream, epoll::EventData::new_u64(key as u64), flags).doing("epoll")
     }
 
     pub fn modify(&self, stream: &TcpStream, key: usize, flags: epoll::EventFlags) -> Result<()> {
-        epoll::modify(
-            &self.epoll,
-            stream,
-            epoll::EventData::new_u64(key as u64),
-            flags,
-        )
-        .doing("epoll")
+        epoll::modify(&self.epoll, stream, epoll::EventData::new_u64(key as u64), flags).doing("epoll")
     }
 
     pub fn delete(&self, stream: &TcpStream) -> Result<()> {
@@ -140,10 +113,7 @@ impl Poller {
 
     /// Waits at most `ms` milliseconds; how many are ready.
     pub fn wait(&mut self, ms: u64) -> Result<usize> {
-        let time = Timespec {
-            tv_sec: (ms / 1000) as i64,
-            tv_nsec: (ms % 1000 * clock::MS) as i64,
-        };
+        let time = Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * clock::MS) as i64 };
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&time)) {
             Ok(n) => Ok(n),
@@ -167,10 +137,7 @@ pub fn write_all(mut stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 let mut fds = [PollFd::new(stream, PollFlags::OUT)];
-                let wait = Timespec {
-                    tv_sec: 10,
-                    tv_nsec: 0,
-                };
+                let wait = Timespec { tv_sec: 10, tv_nsec: 0 };
                 if rustix::event::poll(&mut fds, Some(&wait)).doing("poll")? == 0 {
                     return fault("the server has not read for ten seconds");
                 }
@@ -215,11 +182,7 @@ pub fn connect(target: &Target, dialect: &Dialect, wants: Vec<Want>) -> Result<V
     if wants.len() > MOST {
         return fault(format!("{} connections are more than {MOST}", wants.len()));
     }
-    let requests: Vec<String> = target
-        .tokens
-        .iter()
-        .map(|t| upgrade_request(target, &dialect.path(t)))
-        .collect();
+    let requests: Vec<String> = target.tokens.iter().map(|t| upgrade_request(target, &dialect.path(t))).collect();
     let mut poller = Poller::new()?;
     let total = wants.len();
     let mut wants = wants.into_iter();
@@ -232,19 +195,11 @@ pub fn connect(target: &Target, dialect: &Dialect, wants: Vec<Want>) -> Result<V
             let stream = open(target, pending.len(), &want)?;
             poller.add(&stream, pending.len(), epoll::EventFlags::OUT)?;
             let setup = Setup::new(&target.tokens[want.organization], want.channels.clone());
-            pending.push(Some(Pending {
-                stream,
-                want,
-                setup,
-                left: Vec::new(),
-                upgraded: false,
-            }));
+            pending.push(Some(Pending { stream, want, setup, left: Vec::new(), upgraded: false }));
         }
         let ready = poller.wait(1000)?;
         if ready == 0 && clock::since(moved) > 15.0 {
-            return fault(format!(
-                "setting up connections stalled at {finished} of {total}"
-            ));
+            return fault(format!("setting up connections stalled at {finished} of {total}"));
         }
         for i in 0..ready {
             moved = clock::now();
@@ -280,10 +235,7 @@ fn advance(p: &mut Pending, dialect: &Dialect) -> Result<bool> {
     let mut buffer = [0u8; 16_384];
     match p.stream.read(&mut buffer) {
         Ok(0) => {
-            return fault(format!(
-                "closed while connecting: {}",
-                String::from_utf8_lossy(&p.left)
-            ));
+            return fault(format!("closed while connecting: {}", String::from_utf8_lossy(&p.left)));
         }
         Ok(n) => p.left.extend_from_slice(&buffer[..n]),
         Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -294,10 +246,7 @@ fn advance(p: &mut Pending, dialect: &Dialect) -> Result<bool> {
             return Ok(false);
         };
         if !p.left.starts_with(b"HTTP/1.1 101") {
-            return fault(format!(
-                "not upgraded: {}",
-                String::from_utf8_lossy(&p.left)
-            ));
+            return fault(format!("not upgraded: {}", String::from_utf8_lossy(&p.left)));
         }
         p.left.drain(..end + 4);
         p.upgraded = true;
@@ -311,10 +260,7 @@ fn advance(p: &mut Pending, dialect: &Dialect) -> Result<bool> {
         p.left.drain(..f.end);
         match f.opcode {
             frame::CLOSE => {
-                return fault(format!(
-                    "closed while connecting: {}",
-                    String::from_utf8_lossy(&message)
-                ));
+                return fault(format!("closed while connecting: {}", String::from_utf8_lossy(&message)));
             }
             frame::PING => write_all(&p.stream, &frame::single(frame::PONG, &message))?,
             frame::PONG => {}
@@ -343,14 +289,7 @@ fn finish(p: Pending) -> Connection {
         checker.subscribed(*channel, epoch, *seq);
     }
     let left = p.left;
-    Connection {
-        stream: p.stream,
-        left,
-        checker,
-        asked: 0,
-        open: true,
-        close_code: None,
-    }
+    Connection { stream: p.stream, left, checker, asked: 0, open: true, close_code: None }
 }
 
 #[cfg(test)]

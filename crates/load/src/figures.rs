@@ -104,10 +104,7 @@ impl Meter {
         out.number("generator_cores", own / elapsed);
         // what everybody else used meanwhile: the noise of this run
         out.number("other_cores", (machine - server - own) / elapsed);
-        out.number(
-            "resident_mb",
-            process::resident_bytes(self.pid)? as f64 / 1048576.0,
-        );
+        out.number("resident_mb", process::resident_bytes(self.pid)? as f64 / 1048576.0);
         Ok(server)
     }
 }

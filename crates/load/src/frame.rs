@@ -56,10 +56,7 @@ pub fn at(buffer: &[u8], from: usize) -> Result<Option<Frame>> {
         return Ok(None);
     }
     if b[0] & 0xf0 != 0x80 {
-        return fault(format!(
-            "a fragment or a compressed frame came: first byte {:#04x}",
-            b[0]
-        ));
+        return fault(format!("a fragment or a compressed frame came: first byte {:#04x}", b[0]));
     }
     let (length, head) = match b[1] {
         126 if b.len() >= 4 => (u16::from_be_bytes([b[2], b[3]]) as usize, 4),
@@ -75,11 +72,7 @@ pub fn at(buffer: &[u8], from: usize) -> Result<Option<Frame>> {
     if b.len() - head < length {
         return Ok(None);
     }
-    Ok(Some(Frame {
-        opcode: b[0] & 15,
-        start: from + head,
-        end: from + head + length,
-    }))
+    Ok(Some(Frame { opcode: b[0] & 15, start: from + head, end: from + head + length }))
 }
 
 #[cfg(test)]
@@ -90,11 +83,7 @@ mod tests {
     fn a_masked_frame_is_the_message_xored() {
         let f = single(TEXT, b"hello");
         assert_eq!(&f[..2], &[0x81, 0x85]);
-        let plain: Vec<u8> = f[6..]
-            .iter()
-            .enumerate()
-            .map(|(i, b)| b ^ MASK[i % 4])
-            .collect();
+        let plain: Vec<u8> = f[6..].iter().enumerate().map(|(i, b)| b ^ MASK[i % 4]).collect();
         assert_eq!(plain, b"hello");
     }
 
@@ -102,22 +91,8 @@ mod tests {
     fn frames_are_found_whole_or_not_at_all() {
         let mut b = vec![0x81, 2, b'h', b'i', 0x82, 126, 1, 0];
         b.extend_from_slice(&[7; 256]);
-        assert_eq!(
-            at(&b, 0).unwrap(),
-            Some(Frame {
-                opcode: 1,
-                start: 2,
-                end: 4
-            })
-        );
-        assert_eq!(
-            at(&b, 4).unwrap(),
-            Some(Frame {
-                opcode: 2,
-                start: 8,
-                end: 264
-            })
-        );
+        assert_eq!(at(&b, 0).unwrap(), Some(Frame { opcode: 1, start: 2, end: 4 }));
+        assert_eq!(at(&b, 4).unwrap(), Some(Frame { opcode: 2, start: 8, end: 264 }));
         assert_eq!(at(&b[..263], 4).unwrap(), None);
         assert_eq!(at(&b[..6], 4).unwrap(), None);
     }

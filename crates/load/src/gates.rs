@@ -32,69 +32,19 @@ const fn gate(
     gate: f64,
     aim: f64,
 ) -> Gate {
-    Gate {
-        what,
-        workload,
-        figure,
-        measure,
-        gate,
-        aim,
-        more: false,
-    }
+    Gate { what, workload, figure, measure, gate, aim, more: false }
 }
 
 const COST: &str = "cpu_s_per_million";
 
 /// Every gate in the order in which it is shown.
 const GATES: [Gate; 19] = [
-    gate(
-        "S2 20/s, CPU against Bun",
-        "s2-20",
-        COST,
-        Measure::Against(Server::Bun),
-        1.15,
-        0.9,
-    ),
-    gate(
-        "S2 50/s, CPU against Bun",
-        "s2-50",
-        COST,
-        Measure::Against(Server::Bun),
-        1.15,
-        0.9,
-    ),
-    gate(
-        "S2 20/s, CPU against nats-server",
-        "s2-20",
-        COST,
-        Measure::Against(Server::Nats),
-        0.6,
-        0.45,
-    ),
-    gate(
-        "S2 20/s, CPU against Node ws",
-        "s2-20",
-        COST,
-        Measure::Against(Server::Ws),
-        0.7,
-        0.5,
-    ),
-    gate(
-        "S2 20/s, CPU against Socket.IO",
-        "s2-20",
-        COST,
-        Measure::Against(Server::SocketIo),
-        0.6,
-        0.4,
-    ),
-    gate(
-        "S2 20/s, p99 on an idle machine, ms",
-        "s2-20",
-        "p99_ms",
-        Measure::Own,
-        2.0,
-        0.8,
-    ),
+    gate("S2 20/s, CPU against Bun", "s2-20", COST, Measure::Against(Server::Bun), 1.15, 0.9),
+    gate("S2 50/s, CPU against Bun", "s2-50", COST, Measure::Against(Server::Bun), 1.15, 0.9),
+    gate("S2 20/s, CPU against nats-server", "s2-20", COST, Measure::Against(Server::Nats), 0.6, 0.45),
+    gate("S2 20/s, CPU against Node ws", "s2-20", COST, Measure::Against(Server::Ws), 0.7, 0.5),
+    gate("S2 20/s, CPU against Socket.IO", "s2-20", COST, Measure::Against(Server::SocketIo), 0.6, 0.4),
+    gate("S2 20/s, p99 on an idle machine, ms", "s2-20", "p99_ms", Measure::Own, 2.0, 0.8),
     Gate {
         more: true,
         ..gate(
@@ -106,102 +56,18 @@ const GATES: [Gate; 19] = [
             1.0,
         )
     },
-    gate(
-        "S1 bursts of 8, CPU s per million",
-        "s1-burst",
-        COST,
-        Measure::Own,
-        0.8,
-        0.55,
-    ),
-    gate(
-        "dashboards, CPU s per million",
-        "dashboards",
-        COST,
-        Measure::Own,
-        1.2,
-        0.85,
-    ),
-    gate(
-        "dashboards, CPU against Bun",
-        "dashboards",
-        COST,
-        Measure::Against(Server::Bun),
-        1.2,
-        0.85,
-    ),
-    gate(
-        "idle, resident bytes a connection",
-        "idle",
-        "bytes_per_connection",
-        Measure::Own,
-        3000.0,
-        2000.0,
-    ),
-    gate(
-        "idle, whole process at 10,000, MB",
-        "idle",
-        "resident_mb",
-        Measure::Own,
-        50.0,
-        30.0,
-    ),
-    gate(
-        "handshake with token, CPU µs",
-        "idle",
-        "cpu_us_per_handshake",
-        Measure::Own,
-        70.0,
-        45.0,
-    ),
-    gate(
-        "ten stalled of 1,000, growth, MB",
-        "stalled",
-        "growth_peak_mb",
-        Measure::Own,
-        10.0,
-        5.0,
-    ),
-    gate(
-        "ten stalled, the others' p99 against before",
-        "stalled",
-        "p99_ratio",
-        Measure::Own,
-        1.5,
-        1.1,
-    ),
-    gate(
-        "echo, CPU against Bun",
-        "echo",
-        "cpu_us_per_request",
-        Measure::Against(Server::Bun),
-        1.2,
-        1.0,
-    ),
-    gate(
-        "faults of sequence, all workloads",
-        "",
-        "faults",
-        Measure::Worst,
-        0.0,
-        0.0,
-    ),
-    gate(
-        "refusals, all workloads",
-        "",
-        "refusals",
-        Measure::Worst,
-        0.0,
-        0.0,
-    ),
-    gate(
-        "readers cut off, all workloads",
-        "",
-        "closed",
-        Measure::Worst,
-        0.0,
-        0.0,
-    ),
+    gate("S1 bursts of 8, CPU s per million", "s1-burst", COST, Measure::Own, 0.8, 0.55),
+    gate("dashboards, CPU s per million", "dashboards", COST, Measure::Own, 1.2, 0.85),
+    gate("dashboards, CPU against Bun", "dashboards", COST, Measure::Against(Server::Bun), 1.2, 0.85),
+    gate("idle, resident bytes a connection", "idle", "bytes_per_connection", Measure::Own, 3000.0, 2000.0),
+    gate("idle, whole process at 10,000, MB", "idle", "resident_mb", Measure::Own, 50.0, 30.0),
+    gate("handshake with token, CPU µs", "idle", "cpu_us_per_handshake", Measure::Own, 70.0, 45.0),
+    gate("ten stalled of 1,000, growth, MB", "stalled", "growth_peak_mb", Measure::Own, 10.0, 5.0),
+    gate("ten stalled, the others' p99 against before", "stalled", "p99_ratio", Measure::Own, 1.5, 1.1),
+    gate("echo, CPU against Bun", "echo", "cpu_us_per_request", Measure::Against(Server::Bun), 1.2, 1.0),
+    gate("faults of sequence, all workloads", "", "faults", Measure::Worst, 0.0, 0.0),
+    gate("refusals, all workloads", "", "refusals", Measure::Worst, 0.0, 0.0),
+    gate("readers cut off, all workloads", "", "closed", Measure::Worst, 0.0, 0.0),
 ];
 
 /// A gate's value and whether it holds; `None` where something was not measured.
@@ -227,30 +93,15 @@ fn verdict(g: &Gate, r: &Results) -> Verdict {
         Measure::Own => r.median(g.workload, ours, g.figure),
         Measure::Worst => {
             let all = Workload::all();
-            all.iter()
-                .filter_map(|w| r.worst(w.name, ours, g.figure))
-                .reduce(f64::max)
+            all.iter().filter_map(|w| r.worst(w.name, ours, g.figure)).reduce(f64::max)
         }
     };
-    let failed = r.0.iter().any(|o| {
-        o.server == ours
-            && o.figures.is_err()
-            && (g.workload.is_empty() || o.workload == g.workload)
-    });
+    let failed =
+        r.0.iter()
+            .any(|o| o.server == ours && o.figures.is_err() && (g.workload.is_empty() || o.workload == g.workload));
     let within = |v: f64| if g.more { v >= g.gate } else { v <= g.gate };
-    let passed = if failed {
-        Some(false)
-    } else {
-        value.map(within)
-    };
-    Verdict {
-        what: g.what,
-        value,
-        gate: g.gate,
-        aim: g.aim,
-        more: g.more,
-        passed,
-    }
+    let passed = if failed { Some(false) } else { value.map(within) };
+    Verdict { what: g.what, value, gate: g.gate, aim: g.aim, more: g.more, passed }
 }
 
 #[cfg(test)]
@@ -262,19 +113,11 @@ mod tests {
     fn outcome(server: Server, workload: &'static str, figures: &[(&str, f64)]) -> Outcome {
         let mut f = Figures::default();
         figures.iter().for_each(|(name, v)| f.number(name, *v));
-        Outcome {
-            round: 0,
-            workload,
-            server,
-            figures: Ok(f),
-        }
+        Outcome { round: 0, workload, server, figures: Ok(f) }
     }
 
     fn passed(results: &Results, what: &str) -> Option<bool> {
-        judge(results)
-            .into_iter()
-            .find(|v| v.what == what)
-            .and_then(|v| v.passed)
+        judge(results).into_iter().find(|v| v.what == what).and_then(|v| v.passed)
     }
 
     #[test]
@@ -284,11 +127,7 @@ mod tests {
             let ours = outcome(Server::Switchboard, "s2-20", &[(COST, cost)]);
             let r = Results(vec![bun.clone(), ours]);
             assert_eq!(passed(&r, "S2 20/s, CPU against Bun"), Some(wanted));
-            assert_eq!(
-                passed(&r, "S2 20/s, CPU against nats-server"),
-                None,
-                "not measured"
-            );
+            assert_eq!(passed(&r, "S2 20/s, CPU against nats-server"), None, "not measured");
         }
     }
 
@@ -298,10 +137,7 @@ mod tests {
         for (rate, wanted) in [(85.0, true), (84.0, false)] {
             let ours = outcome(Server::Switchboard, "s1-one", &[("deliveries_per_s", rate)]);
             let r = Results(vec![bun.clone(), ours]);
-            assert_eq!(
-                passed(&r, "S1 one at a time, rate against Bun"),
-                Some(wanted)
-            );
+            assert_eq!(passed(&r, "S1 one at a time, rate against Bun"), Some(wanted));
         }
     }
 
@@ -316,15 +152,7 @@ mod tests {
 
     #[test]
     fn a_run_that_ended_in_an_error_misses() {
-        let o = Outcome {
-            round: 0,
-            workload: "idle",
-            server: Server::Switchboard,
-            figures: Err("gone".into()),
-        };
-        assert_eq!(
-            passed(&Results(vec![o]), "idle, resident bytes a connection"),
-            Some(false)
-        );
+        let o = Outcome { round: 0, workload: "idle", server: Server::Switchboard, figures: Err("gone".into()) };
+        assert_eq!(passed(&Results(vec![o]), "idle, resident bytes a connection"), Some(false));
     }
 }

@@ -11,11 +11,7 @@ const STEPS: usize = 32;
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: vec![0; 64 * STEPS],
-            count: 0,
-            max: 0,
-        }
+        Self { buckets: vec![0; 64 * STEPS], count: 0, max: 0 }
     }
 }
 

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-fn main() {}
-=======
 //! The command line: `run` puts one workload on a server that is up, `bench` starts the servers itself.
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -128,16 +125,12 @@ struct Bench {
 
 fn wire(name: &str) -> std::result::Result<Wire, String> {
     let found = Wire::NAMES.iter().find(|(n, _)| *n == name);
-    found
-        .map(|(_, w)| *w)
-        .ok_or_else(|| "one of sb, hub, sio, nats".to_owned())
+    found.map(|(_, w)| *w).ok_or_else(|| "one of sb, hub, sio, nats".to_owned())
 }
 
 fn server(name: &str) -> std::result::Result<Server, String> {
     let found = Server::ALL.iter().find(|s| s.name() == name);
-    found
-        .copied()
-        .ok_or_else(|| format!("one of {}", Server::ALL.map(|s| s.name()).join(", ")))
+    found.copied().ok_or_else(|| format!("one of {}", Server::ALL.map(|s| s.name()).join(", ")))
 }
 
 fn run(r: Run) -> Result<()> {
@@ -151,13 +144,7 @@ fn run(r: Run) -> Result<()> {
     w.payload = s.payload.unwrap_or(w.payload);
     w.stalled = s.stalled.unwrap_or(w.stalled);
     w.seconds = s.seconds.unwrap_or(w.seconds);
-    let target = Target {
-        address: r.addr,
-        pid: r.pid,
-        wire: r.dialect,
-        tokens: r.tokens,
-        stats: r.stats,
-    };
+    let target = Target { address: r.addr, pid: r.pid, wire: r.dialect, tokens: r.tokens, stats: r.stats };
     println!("{}", w.run(&target)?.line());
     Ok(())
 }
@@ -173,11 +160,7 @@ fn bench(b: Bench) -> Result<bool> {
     };
     let mut workloads = Workload::all();
     if !b.workloads.is_empty() {
-        workloads = b
-            .workloads
-            .iter()
-            .map(|n| Workload::named(n))
-            .collect::<Result<_>>()?;
+        workloads = b.workloads.iter().map(|n| Workload::named(n)).collect::<Result<_>>()?;
     }
     for w in &mut workloads {
         if b.quick {
@@ -186,17 +169,9 @@ fn bench(b: Bench) -> Result<bool> {
         }
         w.seconds = b.seconds.unwrap_or(w.seconds);
     }
-    let servers = if b.only.is_empty() {
-        Server::ALL.to_vec()
-    } else {
-        b.only
-    };
-    let plan = Plan {
-        workloads,
-        servers,
-        rounds: if b.quick { 1 } else { b.pairs.max(1) },
-        allow_missing: b.allow_missing,
-    };
+    let servers = if b.only.is_empty() { Server::ALL.to_vec() } else { b.only };
+    let plan =
+        Plan { workloads, servers, rounds: if b.quick { 1 } else { b.pairs.max(1) }, allow_missing: b.allow_missing };
     let passed = bench::run(&plan, &places)?;
     Ok(passed || !b.strict)
 }
@@ -220,4 +195,3 @@ fn main() -> ExitCode {
         }
     }
 }
->>>>>>> load

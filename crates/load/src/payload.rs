@@ -82,9 +82,7 @@ fn digits(b: &mut [u8], mut v: u64) {
 /// The decimal number that `b` starts with.
 #[inline]
 pub fn number(b: &[u8]) -> u64 {
-    b.iter()
-        .take_while(|c| c.is_ascii_digit())
-        .fold(0, |n, c| n * 10 + u64::from(c - b'0'))
+    b.iter().take_while(|c| c.is_ascii_digit()).fold(0, |n, c| n * 10 + u64::from(c - b'0'))
 }
 
 #[cfg(test)]
@@ -93,12 +91,7 @@ mod tests {
 
     #[test]
     fn a_stamp_comes_back_from_a_payload_of_the_asked_size() {
-        let stamp = Stamp {
-            at: 1234567890123456,
-            publisher: 333,
-            channel: 999_999,
-            seq: 17,
-        };
+        let stamp = Stamp { at: 1234567890123456, publisher: 333, channel: 999_999, seq: 17 };
         let mut p = Payload::new(128);
         let bytes = p.stamped(stamp).to_vec();
         assert_eq!(bytes.len(), 128);
@@ -113,15 +106,7 @@ mod tests {
     #[test]
     fn a_cut_stamp_is_none() {
         let mut p = Payload::new(0);
-        let bytes = p.stamped(Stamp {
-            at: 1,
-            publisher: 1,
-            channel: 1,
-            seq: 1,
-        });
-        assert_eq!(
-            StampReader::default().next(&bytes[..HEAD.len() + 20], 0),
-            None
-        );
+        let bytes = p.stamped(Stamp { at: 1, publisher: 1, channel: 1, seq: 1 });
+        assert_eq!(StampReader::default().next(&bytes[..HEAD.len() + 20], 0), None);
     }
 }

@@ -13,9 +13,7 @@ pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     s.write_all(request.as_bytes()).doing("asking")?;
     let mut answer = String::new();
     // bounded: a body of a few kilobytes is all that is asked for
-    s.take(1 << 20)
-        .read_to_string(&mut answer)
-        .doing("reading the answer")?;
+    s.take(1 << 20).read_to_string(&mut answer).doing("reading the answer")?;
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
     match (status, answer.split_once("\r\n\r\n")) {
         (Some(status), Some((_, body))) => Ok((status, body.to_owned())),

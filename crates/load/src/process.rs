@@ -7,20 +7,14 @@ const TICKS: f64 = 100.0;
 
 /// User and system time of process `pid`, seconds, all its threads, in steps of 10 ms.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat =
-        fs::read_to_string(format!("/proc/{pid}/stat")).doing("the server's processor time")?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).doing("the server's processor time")?;
     parse_cpu(&stat)
 }
 
 fn parse_cpu(stat: &str) -> Result<f64> {
     // the name in parentheses may hold anything, so fields are counted behind its end
     let behind = stat.rfind(')').map_or("", |i| &stat[i + 1..]);
-    let ticks: Vec<f64> = behind
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|t| t.parse().ok())
-        .collect();
+    let ticks: Vec<f64> = behind.split_whitespace().skip(11).take(2).filter_map(|t| t.parse().ok()).collect();
     match ticks[..] {
         [user, system] => Ok((user + system) / TICKS),
         _ => fault("no processor time in /proc/PID/stat"),
@@ -36,16 +30,10 @@ pub fn own_cpu_seconds() -> Result<f64> {
 pub fn machine_seconds() -> Result<f64> {
     let stat = fs::read_to_string("/proc/stat").doing("the machine's processor time")?;
     let line = stat.lines().next().unwrap_or_default();
-    let t: Vec<f64> = line
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|x| x.parse().ok())
-        .collect();
+    let t: Vec<f64> = line.split_whitespace().skip(1).filter_map(|x| x.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal
     match t[..] {
-        [user, nice, system, _, _, irq, soft, steal, ..] => {
-            Ok((user + nice + system + irq + soft + steal) / TICKS)
-        }
+        [user, nice, system, _, _, irq, soft, steal, ..] => Ok((user + nice + system + irq + soft + steal) / TICKS),
         _ => fault("no processor time in /proc/stat"),
     }
 }
@@ -58,10 +46,7 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
 
 fn parse_resident(status: &str) -> Result<u64> {
     let line = status.lines().find(|l| l.starts_with("VmRSS:"));
-    match line
-        .and_then(|l| l.split_whitespace().nth(1))
-        .and_then(|kb| kb.parse::<u64>().ok())
-    {
+    match line.and_then(|l| l.split_whitespace().nth(1)).and_then(|kb| kb.parse::<u64>().ok()) {
         Some(kb) => Ok(kb * 1024),
         None => fault("no VmRSS in /proc/PID/status: the server is gone"),
     }
@@ -80,10 +65,7 @@ mod tests {
 
     #[test]
     fn resident_memory_is_in_bytes() {
-        assert_eq!(
-            parse_resident("Name:\tx\nVmRSS:\t  2048 kB\n").unwrap(),
-            2 << 20
-        );
+        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t  2048 kB\n").unwrap(), 2 << 20);
         assert!(parse_resident("Name:\tx\n").is_err());
     }
 }

@@ -57,21 +57,10 @@ impl Publisher {
     pub fn start(dialect: Dialect, plan: Plan) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
-        let last: Arc<Vec<AtomicU32>> = Arc::new(
-            plan.publisher_of
-                .iter()
-                .map(|_| AtomicU32::new(0))
-                .collect(),
-        );
+        let last: Arc<Vec<AtomicU32>> = Arc::new(plan.publisher_of.iter().map(|_| AtomicU32::new(0)).collect());
         let (stopped, counted, lasts) = (stop.clone(), sent.clone(), last.clone());
-        let thread =
-            std::thread::spawn(move || publish(&dialect, plan, &stopped, &counted, &lasts));
-        Self {
-            stop,
-            sent,
-            last,
-            thread,
-        }
+        let thread = std::thread::spawn(move || publish(&dialect, plan, &stopped, &counted, &lasts));
+        Self { stop, sent, last, thread }
     }
 
     /// Publishes so far.
@@ -90,13 +79,7 @@ impl Publisher {
     }
 }
 
-fn publish(
-    d: &Dialect,
-    plan: Plan,
-    stop: &AtomicBool,
-    sent: &AtomicU64,
-    last: &[AtomicU32],
-) -> Result<()> {
+fn publish(d: &Dialect, plan: Plan, stop: &AtomicBool, sent: &AtomicU64, last: &[AtomicU32]) -> Result<()> {
     let channels = plan.publisher_of.len() as u64;
     let mut buffers: Vec<Vec<u8>> = plan.streams.iter().map(|_| Vec::new()).collect();
     let mut touched: Vec<usize> = Vec::new();
@@ -108,11 +91,7 @@ fn publish(
         clock::sleep_until(due_at);
         let now = clock::now();
         // when this thread itself is late, the delay counts as the server's: it is what a reader would see
-        let at = if now.saturating_sub(due_at) < TICK {
-            now
-        } else {
-            due_at
-        };
+        let at = if now.saturating_sub(due_at) < TICK { now } else { due_at };
         let due = ((due_at - start) as f64 * plan.rate / clock::SECOND as f64) as u64 + 1;
         while i < due {
             let channel = (i % channels) as u32;
@@ -123,17 +102,7 @@ fn publish(
             if buffer.is_empty() {
                 touched.push(publisher as usize);
             }
-            d.publish(
-                channel,
-                payload.stamped(Stamp {
-                    at,
-                    publisher,
-                    channel,
-                    seq,
-                }),
-                &mut scratch,
-                buffer,
-            );
+            d.publish(channel, payload.stamped(Stamp { at, publisher, channel, seq }), &mut scratch, buffer);
             i += 1;
         }
         for (p, frame) in plan.outbox.take() {

@@ -126,8 +126,7 @@ impl<'d> Receiver<'d> {
 
     /// Reads from connection `key` again.
     pub fn resume(&mut self, key: usize) -> Result<()> {
-        self.poller
-            .add(&self.connections[key].stream, key, EventFlags::IN)
+        self.poller.add(&self.connections[key].stream, key, EventFlags::IN)
     }
 
     /// What was wrong on the connections `keys`.
@@ -184,9 +183,7 @@ impl<'d> Receiver<'d> {
                 _ => self.message(key, &f, now)?,
             }
         }
-        self.connections[key]
-            .left
-            .extend_from_slice(&self.buffer[at..end]);
+        self.connections[key].left.extend_from_slice(&self.buffer[at..end]);
         Ok(())
     }
 
@@ -195,22 +192,21 @@ impl<'d> Receiver<'d> {
         let numbers = self.dialect.wire == crate::dialect::Wire::Sb;
         let (checker, latencies, recording) = (&mut c.checker, &mut self.latencies, self.recording);
         let mut tally = Tally::default();
-        self.dialect
-            .read(&self.buffer[f.start..f.end], &mut |heard| match heard {
-                Heard::Delivery(stamp, number) => {
-                    tally.delivered += 1;
-                    checker.delivery(&stamp);
-                    if numbers {
-                        checker.numbered(stamp.channel, number);
-                    }
-                    if recording {
-                        latencies.add(now.saturating_sub(stamp.at));
-                    }
+        self.dialect.read(&self.buffer[f.start..f.end], &mut |heard| match heard {
+            Heard::Delivery(stamp, number) => {
+                tally.delivered += 1;
+                checker.delivery(&stamp);
+                if numbers {
+                    checker.numbered(stamp.channel, number);
                 }
-                Heard::Echo => tally.echoes += 1,
-                Heard::Reply(bytes) => tally.reply = Some(bytes),
-                Heard::Refusal(text) => tally.refusal = Some(text),
-            });
+                if recording {
+                    latencies.add(now.saturating_sub(stamp.at));
+                }
+            }
+            Heard::Echo => tally.echoes += 1,
+            Heard::Reply(bytes) => tally.reply = Some(bytes),
+            Heard::Refusal(text) => tally.refusal = Some(text),
+        });
         self.delivered += tally.delivered;
         if tally.echoes > 0 {
             if recording && c.asked > 0 {

@@ -61,13 +61,7 @@ impl Checker {
     /// For a connection that subscribed to `channels`, each written to by `writers` publishers.
     pub fn new(channels: Range<u32>, writers: u32) -> Self {
         let lines = vec![Line::default(); channels.len() * writers as usize];
-        Self {
-            channels,
-            writers,
-            lines,
-            numbers: Vec::new(),
-            faults: Faults::default(),
-        }
+        Self { channels, writers, lines, numbers: Vec::new(), faults: Faults::default() }
     }
 
     /// For a connection that must hear nothing: whatever comes is foreign.
@@ -112,8 +106,7 @@ impl Checker {
         if self.numbers.is_empty() {
             self.numbers = vec![None; self.channels.len()];
         }
-        self.numbers[(channel - self.channels.start) as usize] =
-            Some((epoch.as_bytes().to_vec(), seq));
+        self.numbers[(channel - self.channels.start) as usize] = Some((epoch.as_bytes().to_vec(), seq));
     }
 
     /// An event with the hub's own number arrived on `channel`; without one (`None`) it is a fault.
@@ -159,12 +152,7 @@ mod tests {
     fn heard(seqs: &[u32]) -> Checker {
         let mut c = Checker::new(7..8, 1);
         for &seq in seqs {
-            c.delivery(&Stamp {
-                at: 0,
-                publisher: 3,
-                channel: 7,
-                seq,
-            });
+            c.delivery(&Stamp { at: 0, publisher: 3, channel: 7, seq });
         }
         c
     }
@@ -178,26 +166,12 @@ mod tests {
 
     #[test]
     fn a_gap_is_one_gap_and_one_missing() {
-        assert_eq!(
-            heard(&[1, 2, 4]).faults(),
-            Faults {
-                gaps: 1,
-                missing: 1,
-                ..Faults::default()
-            }
-        );
+        assert_eq!(heard(&[1, 2, 4]).faults(), Faults { gaps: 1, missing: 1, ..Faults::default() });
     }
 
     #[test]
     fn the_first_one_lost_is_a_gap() {
-        assert_eq!(
-            heard(&[2, 3]).faults(),
-            Faults {
-                gaps: 1,
-                missing: 1,
-                ..Faults::default()
-            }
-        );
+        assert_eq!(heard(&[2, 3]).faults(), Faults { gaps: 1, missing: 1, ..Faults::default() });
     }
 
     #[test]
@@ -205,69 +179,28 @@ mod tests {
         let mut c = heard(&[1, 2]);
         assert!(!c.complete(&|_, _| 3));
         c.end(&|_, _| 3);
-        assert_eq!(
-            c.faults(),
-            Faults {
-                missing: 1,
-                ..Faults::default()
-            }
-        );
+        assert_eq!(c.faults(), Faults { missing: 1, ..Faults::default() });
     }
 
     #[test]
     fn a_repeat_goes_backward() {
-        assert_eq!(
-            heard(&[1, 2, 2, 3]).faults(),
-            Faults {
-                backward: 1,
-                ..Faults::default()
-            }
-        );
+        assert_eq!(heard(&[1, 2, 2, 3]).faults(), Faults { backward: 1, ..Faults::default() });
     }
 
     #[test]
     fn a_swap_is_a_gap_and_a_step_backward() {
         let f = heard(&[1, 3, 2, 4]).faults();
-        assert_eq!(
-            f,
-            Faults {
-                gaps: 1,
-                missing: 1,
-                backward: 1,
-                ..Faults::default()
-            }
-        );
+        assert_eq!(f, Faults { gaps: 1, missing: 1, backward: 1, ..Faults::default() });
     }
 
     #[test]
     fn another_channel_or_another_publisher_is_foreign() {
         let mut c = heard(&[1]);
-        c.delivery(&Stamp {
-            at: 0,
-            publisher: 3,
-            channel: 8,
-            seq: 2,
-        });
-        c.delivery(&Stamp {
-            at: 0,
-            publisher: 4,
-            channel: 7,
-            seq: 2,
-        });
-        assert_eq!(
-            c.faults(),
-            Faults {
-                foreign: 2,
-                ..Faults::default()
-            }
-        );
+        c.delivery(&Stamp { at: 0, publisher: 3, channel: 8, seq: 2 });
+        c.delivery(&Stamp { at: 0, publisher: 4, channel: 7, seq: 2 });
+        assert_eq!(c.faults(), Faults { foreign: 2, ..Faults::default() });
         let mut nobody = Checker::silent();
-        nobody.delivery(&Stamp {
-            at: 0,
-            publisher: 0,
-            channel: 0,
-            seq: 1,
-        });
+        nobody.delivery(&Stamp { at: 0, publisher: 0, channel: 0, seq: 1 });
         assert_eq!(nobody.faults().foreign, 1);
     }
 
@@ -275,29 +208,15 @@ mod tests {
     fn publishers_of_one_channel_are_counted_apart() {
         let mut c = Checker::new(0..1, 2);
         for (publisher, seq) in [(0, 1), (1, 1), (1, 2), (0, 2)] {
-            c.delivery(&Stamp {
-                at: 0,
-                publisher,
-                channel: 0,
-                seq,
-            });
+            c.delivery(&Stamp { at: 0, publisher, channel: 0, seq });
         }
         assert_eq!(c.faults().total(), 0);
-        c.delivery(&Stamp {
-            at: 0,
-            publisher: 1,
-            channel: 0,
-            seq: 4,
-        });
+        c.delivery(&Stamp { at: 0, publisher: 1, channel: 0, seq: 4 });
         assert_eq!(c.faults().gaps, 1);
     }
 
     fn event(epoch: &str, seq: u64) -> Option<Numbered<'_>> {
-        Some(Numbered {
-            epoch: epoch.as_bytes(),
-            seq,
-            merged: false,
-        })
+        Some(Numbered { epoch: epoch.as_bytes(), seq, merged: false })
     }
 
     #[test]
@@ -313,16 +232,7 @@ mod tests {
 
     #[test]
     fn a_new_epoch_a_missing_number_and_a_merged_event_are_faults() {
-        for bad in [
-            event("e2", 42),
-            None,
-            event("e1", 41),
-            Some(Numbered {
-                epoch: b"e1",
-                seq: 42,
-                merged: true,
-            }),
-        ] {
+        for bad in [event("e2", 42), None, event("e1", 41), Some(Numbered { epoch: b"e1", seq: 42, merged: true })] {
             let mut c = Checker::new(7..8, 1);
             c.subscribed(7, "e1", 41);
             c.numbered(7, bad);

@@ -52,14 +52,8 @@ impl Drop for Running {
 }
 
 impl Server {
-    pub const ALL: [Server; 6] = [
-        Server::Switchboard,
-        Server::Bun,
-        Server::Ws,
-        Server::SocketIo,
-        Server::Nats,
-        Server::Stock,
-    ];
+    pub const ALL: [Server; 6] =
+        [Server::Switchboard, Server::Bun, Server::Ws, Server::SocketIo, Server::Nats, Server::Stock];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -114,39 +108,18 @@ impl Server {
             },
             Server::Bun => {
                 // the package `bun` only links this one, and does that in an install script, which is not run
-                let arch = if cfg!(target_arch = "aarch64") {
-                    "aarch64"
-                } else {
-                    "x64"
-                };
-                installed(
-                    places
-                        .peers
-                        .join(format!("node_modules/@oven/bun-linux-{arch}/bin/bun")),
-                )
+                let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x64" };
+                installed(places.peers.join(format!("node_modules/@oven/bun-linux-{arch}/bin/bun")))
             }
-            Server::Ws => {
-                installed(places.peers.join("node_modules/ws")).and_then(|_| on_path("node"))
-            }
-            Server::SocketIo => {
-                installed(places.peers.join("node_modules/socket.io")).and_then(|_| on_path("node"))
-            }
+            Server::Ws => installed(places.peers.join("node_modules/ws")).and_then(|_| on_path("node")),
+            Server::SocketIo => installed(places.peers.join("node_modules/socket.io")).and_then(|_| on_path("node")),
             Server::Nats => match &places.nats {
                 Some(path) => installed(path.clone()),
-                None => on_path("nats-server").or_else(|_| {
-                    installed(
-                        places
-                            .peers
-                            .join("../../../target/peers/nats/bin/nats-server"),
-                    )
-                }),
+                None => on_path("nats-server")
+                    .or_else(|_| installed(places.peers.join("../../../target/peers/nats/bin/nats-server"))),
             },
             Server::Stock => {
-                let beside = || {
-                    std::env::current_exe()
-                        .map(|p| p.with_file_name("stock-hub"))
-                        .unwrap_or_default()
-                };
+                let beside = || std::env::current_exe().map(|p| p.with_file_name("stock-hub")).unwrap_or_default();
                 let path = places.stock.clone().unwrap_or_else(beside);
                 if path.exists() {
                     return Ok(path);
@@ -163,42 +136,22 @@ impl Server {
     pub fn start(self, places: &Places) -> Result<Running> {
         let program = self.program(places)?;
         fs::create_dir_all(&places.out).doing("the output folder")?;
-        let data = places
-            .out
-            .join(format!("data-{}-{}", self.name(), clock::now()));
+        let data = places.out.join(format!("data-{}-{}", self.name(), clock::now()));
         fs::create_dir_all(&data).doing("a data folder")?;
         let address = free_address()?;
         let secret = format!("bench-{}-{}", std::process::id(), clock::now());
         let (mut command, tokens) = match self {
             Server::Switchboard => switchboard(&program, places, &data, address)?,
             Server::Nats => nats(&program, &data, address, &secret)?,
-            _ => (
-                self.peer(&program, places, address, &secret),
-                vec![token::mint(&secret, "load", "load", TTL)],
-            ),
+            _ => (self.peer(&program, places, address, &secret), vec![token::mint(&secret, "load", "load", TTL)]),
         };
         let log_path = places.out.join(format!("{}.log", self.name()));
         let log = File::create(&log_path).doing("a log file")?;
         let errors = log.try_clone().doing("a log file")?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .doing(self.title())?;
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().doing(self.title())?;
         let stats = (self == Server::Stock).then(|| "/stats".to_owned());
-        let target = Target {
-            address,
-            pid: child.id(),
-            wire: self.wire(),
-            tokens,
-            stats,
-        };
-        let mut running = Running {
-            target,
-            child,
-            data,
-        };
+        let target = Target { address, pid: child.id(), wire: self.wire(), tokens, stats };
+        let mut running = Running { target, child, data };
         self.wait_ready(&mut running, &log_path)?;
         Ok(running)
     }
@@ -212,9 +165,7 @@ impl Server {
             Server::SocketIo => drop(c.arg(places.peers.join("socketio-hub.mjs"))),
             _ => {}
         }
-        c.env("PEER_PORT", address.port().to_string())
-            .env("PEER_SECRET", secret)
-            .env("NODE_ENV", "production");
+        c.env("PEER_PORT", address.port().to_string()).env("PEER_SECRET", secret).env("NODE_ENV", "production");
         c
     }
 
@@ -234,27 +185,15 @@ impl Server {
                 let text = fs::read_to_string(log).unwrap_or_default();
                 let end: Vec<&str> = text.lines().rev().take(5).collect();
                 let end: Vec<&str> = end.into_iter().rev().collect();
-                return fault(format!(
-                    "{} did not become ready: {}",
-                    self.title(),
-                    end.join(" | ")
-                ));
+                return fault(format!("{} did not become ready: {}", self.title(), end.join(" | ")));
             }
             std::thread::sleep(Duration::from_millis(30));
         }
     }
 }
 
-fn switchboard(
-    program: &Path,
-    places: &Places,
-    data: &Path,
-    address: SocketAddr,
-) -> Result<(Command, Vec<String>)> {
-    let environment = places
-        .switchboard_env
-        .iter()
-        .filter_map(|e| e.split_once('='));
+fn switchboard(program: &Path, places: &Places, data: &Path, address: SocketAddr) -> Result<(Command, Vec<String>)> {
+    let environment = places.switchboard_env.iter().filter_map(|e| e.split_once('='));
     let mut tokens = Vec::new();
     for organization in ORGANIZATIONS {
         let mut c = Command::new(program);
@@ -262,32 +201,19 @@ fn switchboard(
         let user = format!("load-{organization}");
         c.args(["token", "--user", &user, "--org", organization]);
         c.args(["--ttl", "24h", "--data"]).arg(data);
-        let made = c
-            .envs(environment.clone())
-            .output()
-            .doing("switchboard token")?;
+        let made = c.envs(environment.clone()).output().doing("switchboard token")?;
         let text = String::from_utf8_lossy(&made.stdout).trim().to_owned();
         if !made.status.success() || text.split('.').count() != 3 {
-            return fault(format!(
-                "switchboard token gave no token: {text} {}",
-                String::from_utf8_lossy(&made.stderr)
-            ));
+            return fault(format!("switchboard token gave no token: {text} {}", String::from_utf8_lossy(&made.stderr)));
         }
         tokens.push(text);
     }
     let mut c = Command::new(program);
-    c.args(["serve", "--listen", &address.to_string(), "--data"])
-        .arg(data)
-        .envs(environment);
+    c.args(["serve", "--listen", &address.to_string(), "--data"]).arg(data).envs(environment);
     Ok((c, tokens))
 }
 
-fn nats(
-    program: &Path,
-    data: &Path,
-    address: SocketAddr,
-    secret: &str,
-) -> Result<(Command, Vec<String>)> {
+fn nats(program: &Path, data: &Path, address: SocketAddr, secret: &str) -> Result<(Command, Vec<String>)> {
     let client = free_address()?.port();
     let port = address.port();
     let config = format!(
@@ -308,10 +234,7 @@ fn free_address() -> Result<SocketAddr> {
 
 fn on_path(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    match std::env::split_paths(&path)
-        .map(|d| d.join(name))
-        .find(|p| p.is_file())
-    {
+    match std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file()) {
         Some(p) => Ok(p),
         None => fault(format!("{name} is not on PATH")),
     }

@@ -21,31 +21,11 @@ const DELIVERIES: &[Column] = &[
 /// What is shown of a workload: its heading, the figure whose ratio counts, the columns.
 fn layout(workload: &str) -> (&'static str, &'static str, &'static [Column]) {
     match workload {
-        "s1-one" => (
-            "S1: 1,000 subscribers, one broadcast at a time",
-            "deliveries_per_s",
-            DELIVERIES,
-        ),
-        "s1-burst" => (
-            "S1: 1,000 subscribers, bursts of 8",
-            "cpu_s_per_million",
-            DELIVERIES,
-        ),
-        "s2-20" => (
-            "S2: 1,000 conversations x 3 subscribers x 20 deltas/s",
-            "cpu_s_per_million",
-            DELIVERIES,
-        ),
-        "s2-50" => (
-            "S2: 1,000 conversations x 3 subscribers x 50 deltas/s",
-            "cpu_s_per_million",
-            DELIVERIES,
-        ),
-        "dashboards" => (
-            "Dashboards: 60 connections x 50 rooms x 50 deltas/s",
-            "cpu_s_per_million",
-            DELIVERIES,
-        ),
+        "s1-one" => ("S1: 1,000 subscribers, one broadcast at a time", "deliveries_per_s", DELIVERIES),
+        "s1-burst" => ("S1: 1,000 subscribers, bursts of 8", "cpu_s_per_million", DELIVERIES),
+        "s2-20" => ("S2: 1,000 conversations x 3 subscribers x 20 deltas/s", "cpu_s_per_million", DELIVERIES),
+        "s2-50" => ("S2: 1,000 conversations x 3 subscribers x 50 deltas/s", "cpu_s_per_million", DELIVERIES),
+        "dashboards" => ("Dashboards: 60 connections x 50 rooms x 50 deltas/s", "cpu_s_per_million", DELIVERIES),
         "idle" => (
             "Idle: 10,000 connections, authenticated and subscribed",
             "bytes_per_connection",
@@ -94,19 +74,9 @@ fn layout(workload: &str) -> (&'static str, &'static str, &'static [Column]) {
 }
 
 /// The whole report.
-pub fn markdown(
-    plan: &Plan,
-    servers: &[Server],
-    r: &Results,
-    verdicts: &[Verdict],
-    notes: &[String],
-) -> String {
+pub fn markdown(plan: &Plan, servers: &[Server], r: &Results, verdicts: &[Verdict], notes: &[String]) -> String {
     let mut t = String::from("# Benchmark\n\n");
-    let rounds = if plan.rounds == 1 {
-        "one round".to_owned()
-    } else {
-        format!("medians of {} rounds", plan.rounds)
-    };
+    let rounds = if plan.rounds == 1 { "one round".to_owned() } else { format!("medians of {} rounds", plan.rounds) };
     let _ = writeln!(
         t,
         "{rounds}; every run on a fresh process; ratios are Switchboard's figure divided by the row's, in the same round.\n"
@@ -137,11 +107,7 @@ fn workload(t: &mut String, name: &str, servers: &[Server], r: &Results) {
         let _ = write!(t, "| {} | {} |", s.title(), shown(ratio, 2));
         for c in &columns {
             // faults are never averaged away
-            let value = if c.1 == "faults" || c.1 == "closed" {
-                r.worst(name, s, c.1)
-            } else {
-                r.median(name, s, c.1)
-            };
+            let value = if c.1 == "faults" || c.1 == "closed" { r.worst(name, s, c.1) } else { r.median(name, s, c.1) };
             let _ = write!(t, " {} |", shown(value, c.2));
         }
         t.push('\n');
@@ -150,22 +116,13 @@ fn workload(t: &mut String, name: &str, servers: &[Server], r: &Results) {
 }
 
 fn errors(t: &mut String, r: &Results) {
-    let failed: Vec<_> =
-        r.0.iter()
-            .filter_map(|o| Some((o, o.figures.as_ref().err()?)))
-            .collect();
+    let failed: Vec<_> = r.0.iter().filter_map(|o| Some((o, o.figures.as_ref().err()?))).collect();
     if failed.is_empty() {
         return;
     }
     t.push_str("## Runs that ended in an error\n\n");
     for (o, e) in failed {
-        let _ = writeln!(
-            t,
-            "- {}, {}, round {}: {e}",
-            o.server.title(),
-            o.workload,
-            o.round + 1
-        );
+        let _ = writeln!(t, "- {}, {}, round {}: {e}", o.server.title(), o.workload, o.round + 1);
     }
     t.push('\n');
 }
@@ -179,14 +136,7 @@ fn gates(t: &mut String, verdicts: &[Verdict]) {
             Some(false) => "MISS",
             None => "not measured",
         };
-        let _ = writeln!(
-            t,
-            "| {} | {} | {sign} {} | {sign} {} | {word} |",
-            v.what,
-            shown(v.value, 2),
-            v.gate,
-            v.aim
-        );
+        let _ = writeln!(t, "| {} | {} | {sign} {} | {sign} {} | {word} |", v.what, shown(v.value, 2), v.gate, v.aim);
     }
 }
 

@@ -6,15 +6,12 @@ use sha2::Sha256;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 fn mac(secret: &str, text: &str) -> Hmac<Sha256> {
     // HMAC takes a key of any length; an empty one is what remains if that ever failed
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-        .unwrap_or_else(|_| Hmac::new(&Default::default()));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| Hmac::new(&Default::default()));
     mac.update(text.as_bytes());
     mac
 }
@@ -22,10 +19,7 @@ fn mac(secret: &str, text: &str) -> Hmac<Sha256> {
 /// A token for `user` of `organization`, good for `ttl` seconds.
 pub fn mint(secret: &str, user: &str, organization: &str, ttl: u64) -> String {
     let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = format!(
-        r#"{{"sub":"{user}","org":"{organization}","exp":{}}}"#,
-        unix_seconds() + ttl
-    );
+    let claims = format!(r#"{{"sub":"{user}","org":"{organization}","exp":{}}}"#, unix_seconds() + ttl);
     let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
     let signature = mac(secret, &signed).finalize().into_bytes();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -44,9 +38,7 @@ pub fn verify(secret: &str, token: &str) -> Result<serde_json::Value> {
     if mac(secret, signed).verify_slice(&signature).is_err() {
         return fault("wrong signature");
     }
-    let mut parts = signed
-        .split('.')
-        .map(|p| decode(p).and_then(|b| serde_json::from_slice(&b).ok()));
+    let mut parts = signed.split('.').map(|p| decode(p).and_then(|b| serde_json::from_slice(&b).ok()));
     let (Some(Some(head)), Some(Some(claims))) = (parts.next(), parts.next()) else {
         return fault("malformed token");
     };
@@ -55,10 +47,7 @@ pub fn verify(secret: &str, token: &str) -> Result<serde_json::Value> {
     if head["alg"] != "HS256" {
         return fault("another algorithm than HS256");
     }
-    if claims["exp"]
-        .as_u64()
-        .is_none_or(|exp| exp <= unix_seconds())
-    {
+    if claims["exp"].as_u64().is_none_or(|exp| exp <= unix_seconds()) {
         return fault("expired");
     }
     Ok(claims)
@@ -73,10 +62,7 @@ mod tests {
         let t = mint("secret", "u", "o", 60);
         assert_eq!(verify("secret", &t).unwrap()["org"], "o");
         assert!(verify("other", &t).is_err());
-        assert!(
-            verify("secret", &mint("secret", "u", "o", 0)).is_err(),
-            "expired"
-        );
+        assert!(verify("secret", &mint("secret", "u", "o", 0)).is_err(), "expired");
         assert!(verify("secret", "a.b").is_err());
     }
 }

@@ -58,9 +58,7 @@ fn read_frame(s: &mut TcpStream) -> Option<String> {
     let (mut mask, mut body) = ([0; 4], vec![0; n]);
     s.read_exact(&mut mask).ok()?;
     s.read_exact(&mut body).ok()?;
-    body.iter_mut()
-        .enumerate()
-        .for_each(|(i, b)| *b ^= mask[i % 4]);
+    body.iter_mut().enumerate().for_each(|(i, b)| *b ^= mask[i % 4]);
     String::from_utf8(body).ok()
 }
 
@@ -68,18 +66,12 @@ impl Hub {
     fn subscribe(&mut self, frame_in: &Value, s: &mut TcpStream) {
         let channels = frame_in["channels"].as_array().unwrap();
         for c in channels {
-            let (members, seq) = self
-                .channels
-                .entry(c.as_str().unwrap().to_owned())
-                .or_default();
+            let (members, seq) = self.channels.entry(c.as_str().unwrap().to_owned()).or_default();
             members.push(s.try_clone().unwrap());
-            let text =
-                json!({"type": "subscribed", "channel": c, "epoch": "e", "seq": seq}).to_string();
+            let text = json!({"type": "subscribed", "channel": c, "epoch": "e", "seq": seq}).to_string();
             s.write_all(&frame(&text)).unwrap();
         }
-        let text =
-            json!({"type": "response", "id": frame_in["id"], "result": {"subscribed": channels}})
-                .to_string();
+        let text = json!({"type": "response", "id": frame_in["id"], "result": {"subscribed": channels}}).to_string();
         s.write_all(&frame(&text)).unwrap();
     }
 
@@ -89,19 +81,12 @@ impl Hub {
         let tenth = self.events == 10;
         let mut channel = frame_in["channel"].as_str().unwrap().to_owned();
         let seq = &mut self.channels.get_mut(&channel).unwrap().1;
-        *seq += if wrong == Wrong::SkipsANumber && tenth {
-            2
-        } else {
-            1
-        };
+        *seq += if wrong == Wrong::SkipsANumber && tenth { 2 } else { 1 };
         let (data, seq) = (&frame_in["data"], *seq);
-        let text = json!({"type": "event", "channel": channel, "seq": seq, "epoch": "e", "event": "delta", "data": data});
+        let text =
+            json!({"type": "event", "channel": channel, "seq": seq, "epoch": "e", "event": "delta", "data": data});
         if wrong == Wrong::Misaddresses && tenth {
-            channel = if channel.ends_with(".0") {
-                "app:room.1".into()
-            } else {
-                "app:room.0".into()
-            };
+            channel = if channel.ends_with(".0") { "app:room.1".into() } else { "app:room.0".into() };
         }
         let members = &mut self.channels.get_mut(&channel).unwrap().0;
         let mut send = |text: &str, to: usize| members[to].write_all(&frame(text)).unwrap();
@@ -122,10 +107,7 @@ impl Hub {
             }
         }
         if wrong == Wrong::Refuses && tenth {
-            s.write_all(&frame(
-                r#"{"type":"error","code":"rate_limited","message":"slow down"}"#,
-            ))
-            .unwrap();
+            s.write_all(&frame(r#"{"type":"error","code":"rate_limited","message":"slow down"}"#)).unwrap();
         }
     }
 }
@@ -140,10 +122,7 @@ fn serve(mut s: TcpStream, hub: &Mutex<Hub>, wrong: Wrong) {
         }
         head.push(byte[0]);
     }
-    s.write_all(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    )
-    .unwrap();
+    s.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
     while let Some(text) = read_frame(&mut s) {
         let frame_in: Value = serde_json::from_str(&text).unwrap();
         let mut hub = hub.lock().unwrap();
@@ -170,22 +149,10 @@ fn start(wrong: Wrong) -> SocketAddr {
 
 fn run(wrong: Wrong, wire: Wire) -> Figures {
     let rooms = if wrong == Wrong::Swaps { 1 } else { 2 };
-    let w = Workload {
-        rooms,
-        subscribers: 2,
-        rate: 100.0,
-        seconds: 0.3,
-        warm: 0.1,
-        ..Workload::named("s2-20").unwrap()
-    };
+    let w =
+        Workload { rooms, subscribers: 2, rate: 100.0, seconds: 0.3, warm: 0.1, ..Workload::named("s2-20").unwrap() };
     let pid = std::process::id();
-    let target = Target {
-        address: start(wrong),
-        pid,
-        wire,
-        tokens: vec!["t".into()],
-        stats: None,
-    };
+    let target = Target { address: start(wrong), pid, wire, tokens: vec!["t".into()], stats: None };
     // a gap at the end would wait for what never comes: the run is bounded anyway
     w.run(&target).unwrap()
 }
@@ -204,24 +171,14 @@ fn a_server_that_does_right_has_no_fault() {
 fn one_lost_message_is_caught_by_the_payloads_own_numbers() {
     for wrong in [Wrong::Loses, Wrong::LosesTheFirst] {
         let f = run(wrong, Wire::Hub);
-        assert_eq!(
-            (f.get("gaps"), f.get("missing")),
-            (Some(1.0), Some(1.0)),
-            "{wrong:?} {}",
-            f.line()
-        );
+        assert_eq!((f.get("gaps"), f.get("missing")), (Some(1.0), Some(1.0)), "{wrong:?} {}", f.line());
     }
 }
 
 #[test]
 fn one_lost_message_is_caught_by_the_hubs_numbers_too() {
     let f = run(Wrong::Loses, Wire::Sb);
-    assert_eq!(
-        (f.get("gaps"), f.get("numbering")),
-        (Some(1.0), Some(1.0)),
-        "{}",
-        f.line()
-    );
+    assert_eq!((f.get("gaps"), f.get("numbering")), (Some(1.0), Some(1.0)), "{}", f.line());
 }
 
 #[test]
@@ -235,38 +192,19 @@ fn a_repeat_and_a_swap_go_backward() {
 #[test]
 fn a_message_of_another_channel_is_foreign() {
     let f = run(Wrong::Misaddresses, Wire::Hub);
-    assert_eq!(
-        f.get("foreign"),
-        Some(2.0),
-        "both subscribers got it: {}",
-        f.line()
-    );
-    assert_eq!(
-        f.get("missing"),
-        Some(2.0),
-        "and both others did not: {}",
-        f.line()
-    );
+    assert_eq!(f.get("foreign"), Some(2.0), "both subscribers got it: {}", f.line());
+    assert_eq!(f.get("missing"), Some(2.0), "and both others did not: {}", f.line());
 }
 
 #[test]
 fn a_skipped_number_of_the_hub_is_a_fault_of_numbering_alone() {
     let f = run(Wrong::SkipsANumber, Wire::Sb);
-    assert_eq!(
-        (f.get("numbering"), f.get("faults")),
-        (Some(2.0), Some(2.0)),
-        "{}",
-        f.line()
-    );
+    assert_eq!((f.get("numbering"), f.get("faults")), (Some(2.0), Some(2.0)), "{}", f.line());
 }
 
 #[test]
 fn a_refusal_is_counted_and_told() {
     let f = run(Wrong::Refuses, Wire::Hub);
     assert_eq!(f.get("refusals"), Some(1.0));
-    assert!(
-        f.get_text("first_refusal").unwrap().contains("slow down"),
-        "{}",
-        f.line()
-    );
+    assert!(f.get_text("first_refusal").unwrap().contains("slow down"), "{}", f.line());
 }

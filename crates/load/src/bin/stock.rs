@@ -124,11 +124,8 @@ impl Handler<Stats> for Hub {
     type Result = String;
     fn handle(&mut self, _: Stats, _: &mut Self::Context) -> String {
         let now = clock::now();
-        let silences: Vec<u64> = self
-            .sessions
-            .values()
-            .map(|(_, p)| now.saturating_sub(p.last_tick.load(Relaxed)))
-            .collect();
+        let silences: Vec<u64> =
+            self.sessions.values().map(|(_, p)| now.saturating_sub(p.last_tick.load(Relaxed))).collect();
         let waiting = |p: &Pulse| p.sent.load(Relaxed).saturating_sub(p.handled.load(Relaxed));
         json!({
             "actors": silences.len(),
@@ -160,9 +157,7 @@ impl Actor for Session {
             ctx.ping(b"");
         });
         self.pulse.last_tick.store(clock::now(), Relaxed);
-        ctx.run_interval(TICK, |me, _| {
-            me.pulse.last_tick.store(clock::now(), Relaxed)
-        });
+        ctx.run_interval(TICK, |me, _| me.pulse.last_tick.store(clock::now(), Relaxed));
         let connect = Connect(ctx.address().recipient(), self.pulse.clone());
         self.hub
             .send(connect)
@@ -216,9 +211,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
 impl Session {
     fn frame(&mut self, text: &str, ctx: &mut ws::WebsocketContext<Self>) {
         let Ok(mut frame) = serde_json::from_str::<Value>(text) else {
-            ctx.text(
-                json!({"type": "error", "code": "bad_request", "message": "no JSON"}).to_string(),
-            );
+            ctx.text(json!({"type": "error", "code": "bad_request", "message": "no JSON"}).to_string());
             return;
         };
         match frame["type"].as_str() {
@@ -226,25 +219,18 @@ impl Session {
                 let channel = frame["channel"].as_str().unwrap_or_default().to_owned();
                 let event = frame["event"].take();
                 let data = frame["data"].take();
-                let text =
-                    json!({"type": "event", "channel": channel, "event": event, "data": data})
-                        .to_string();
+                let text = json!({"type": "event", "channel": channel, "event": event, "data": data}).to_string();
                 self.hub.do_send(Publish { channel, text });
             }
             Some("subscribe") => self.subscribe(&frame, ctx),
             Some("ping") => ctx.text(json!({"type": "pong"}).to_string()),
-            _ => ctx.text(
-                json!({"type": "error", "code": "bad_request", "message": "unknown type"})
-                    .to_string(),
-            ),
+            _ => ctx.text(json!({"type": "error", "code": "bad_request", "message": "unknown type"}).to_string()),
         }
     }
 
     fn subscribe(&mut self, frame: &Value, ctx: &mut ws::WebsocketContext<Self>) {
         let named = frame["channels"].as_array().into_iter().flatten();
-        let names: Vec<String> = named
-            .filter_map(|c| c.as_str().map(str::to_owned))
-            .collect();
+        let names: Vec<String> = named.filter_map(|c| c.as_str().map(str::to_owned)).collect();
         let id = frame["id"].clone();
         // answered when the registry has it, so that nothing published afterwards is missed
         self.hub
@@ -254,10 +240,7 @@ impl Session {
                 for channel in &names {
                     ctx.text(json!({"type": "subscribed", "channel": channel}).to_string());
                 }
-                ctx.text(
-                    json!({"type": "response", "id": id, "result": {"subscribed": names}})
-                        .to_string(),
-                );
+                ctx.text(json!({"type": "response", "id": id, "result": {"subscribed": names}}).to_string());
                 fut::ready(())
             })
             .wait(ctx);
@@ -279,36 +262,23 @@ async fn upgrade(
     if token::verify(&settings.secret, given).is_err() {
         return Ok(HttpResponse::Unauthorized().finish());
     }
-    let session = Session {
-        id: 0,
-        hub: settings.hub.clone(),
-        heard: Instant::now(),
-        pulse: Arc::new(Pulse::default()),
-    };
+    let session =
+        Session { id: 0, hub: settings.hub.clone(), heard: Instant::now(), pulse: Arc::new(Pulse::default()) };
     ws::start(session, &request, stream)
 }
 
 async fn stats(settings: Data<Settings>) -> HttpResponse {
     match settings.hub.send(Stats).await {
-        Ok(text) => HttpResponse::Ok()
-            .content_type("application/json")
-            .body(text),
+        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }
 }
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    let wanted = |name: &str| {
-        std::env::var(name).map_err(|_| std::io::Error::other(format!("{name} is not set")))
-    };
-    let port: u16 = wanted("PEER_PORT")?
-        .parse()
-        .map_err(std::io::Error::other)?;
-    let settings = Data::new(Settings {
-        secret: wanted("PEER_SECRET")?,
-        hub: Hub::default().start(),
-    });
+    let wanted = |name: &str| std::env::var(name).map_err(|_| std::io::Error::other(format!("{name} is not set")));
+    let port: u16 = wanted("PEER_PORT")?.parse().map_err(std::io::Error::other)?;
+    let settings = Data::new(Settings { secret: wanted("PEER_SECRET")?, hub: Hub::default().start() });
     let app = move || {
         App::new()
             .app_data(settings.clone())
@@ -316,9 +286,5 @@ async fn main() -> std::io::Result<()> {
             .route("/stats", web::get().to(stats))
             .route("/ready", web::get().to(HttpResponse::Ok))
     };
-    HttpServer::new(app)
-        .tcp_nodelay(true)
-        .bind(("127.0.0.1", port))?
-        .run()
-        .await
+    HttpServer::new(app).tcp_nodelay(true).bind(("127.0.0.1", port))?.run().await
 }

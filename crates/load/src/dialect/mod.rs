@@ -23,12 +23,8 @@ pub enum Wire {
 }
 
 impl Wire {
-    pub const NAMES: [(&'static str, Wire); 4] = [
-        ("sb", Wire::Sb),
-        ("hub", Wire::Hub),
-        ("sio", Wire::Sio),
-        ("nats", Wire::Nats),
-    ];
+    pub const NAMES: [(&'static str, Wire); 4] =
+        [("sb", Wire::Sb), ("hub", Wire::Hub), ("sio", Wire::Sio), ("nats", Wire::Nats)];
 }
 
 /// One thing that an incoming message says.
@@ -63,12 +59,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(token: &str, channels: Range<u32>) -> Self {
-        Self {
-            token: token.to_owned(),
-            channels,
-            begins: Vec::new(),
-            stage: 0,
-        }
+        Self { token: token.to_owned(), channels, begins: Vec::new(), stage: 0 }
     }
 }
 
@@ -102,11 +93,7 @@ impl Dialect {
     }
 
     fn opcode(&self) -> u8 {
-        if self.wire == Wire::Nats {
-            frame::BINARY
-        } else {
-            frame::TEXT
-        }
+        if self.wire == Wire::Nats { frame::BINARY } else { frame::TEXT }
     }
 
     /// The next step of a set-up: `None` right after the upgrade, then each message that comes.
@@ -150,11 +137,7 @@ impl Dialect {
         let mut from = 0;
         while let Some((stamp, behind)) = self.stamps.next(message, from) {
             from = behind;
-            let number = if self.wire == Wire::Sb {
-                self.number(message)
-            } else {
-                None
-            };
+            let number = if self.wire == Wire::Sb { self.number(message) } else { None };
             heard(Heard::Delivery(stamp, number));
         }
         match self.wire {
@@ -203,10 +186,7 @@ fn put_channel(n: u32, out: &mut Vec<u8>) {
 }
 
 fn quoted_names(channels: Range<u32>) -> String {
-    channels
-        .map(|c| format!("\"{}\"", channel_name(c)))
-        .collect::<Vec<_>>()
-        .join(",")
+    channels.map(|c| format!("\"{}\"", channel_name(c))).collect::<Vec<_>>().join(",")
 }
 
 fn text(message: &[u8]) -> String {
@@ -218,12 +198,7 @@ mod tests {
     use super::*;
     use crate::payload::Payload;
 
-    const STAMP: Stamp = Stamp {
-        at: 42,
-        publisher: 3,
-        channel: 17,
-        seq: 9,
-    };
+    const STAMP: Stamp = Stamp { at: 42, publisher: 3, channel: 17, seq: 9 };
 
     fn payload() -> String {
         String::from_utf8(Payload::new(128).stamped(STAMP).to_vec()).unwrap()
@@ -237,12 +212,7 @@ mod tests {
                 Heard::Delivery(s, None) => format!("delivery {}", s.seq),
                 Heard::Delivery(s, Some(n)) => {
                     let epoch = String::from_utf8_lossy(n.epoch);
-                    format!(
-                        "delivery {} as {epoch}/{}{}",
-                        s.seq,
-                        n.seq,
-                        if n.merged { " merged" } else { "" }
-                    )
+                    format!("delivery {} as {epoch}/{}{}", s.seq, n.seq, if n.merged { " merged" } else { "" })
                 }
                 Heard::Echo => "echo".to_owned(),
                 Heard::Reply(_) => "reply".to_owned(),
@@ -255,11 +225,7 @@ mod tests {
     fn unmasked(frame: &[u8]) -> String {
         let head = if frame[1] & 127 == 126 { 4 } else { 2 };
         let mask = &frame[head..head + 4];
-        let plain = frame[head + 4..]
-            .iter()
-            .enumerate()
-            .map(|(i, b)| b ^ mask[i % 4])
-            .collect();
+        let plain = frame[head + 4..].iter().enumerate().map(|(i, b)| b ^ mask[i % 4]).collect();
         String::from_utf8(plain).unwrap()
     }
 
@@ -272,18 +238,11 @@ mod tests {
     #[test]
     fn publishes_are_what_each_wire_says() {
         let p = payload();
-        let native =
-            format!(r#"{{"type":"publish","channel":"app:room.17","event":"delta","data":{p}}}"#);
+        let native = format!(r#"{{"type":"publish","channel":"app:room.17","event":"delta","data":{p}}}"#);
         assert_eq!(published(Wire::Sb), native);
         assert_eq!(published(Wire::Hub), native);
-        assert_eq!(
-            published(Wire::Sio),
-            format!(r#"42["publish","app:room.17",{p}]"#)
-        );
-        assert_eq!(
-            published(Wire::Nats),
-            format!("PUB app:room.17 128\r\n{p}\r\n")
-        );
+        assert_eq!(published(Wire::Sio), format!(r#"42["publish","app:room.17",{p}]"#));
+        assert_eq!(published(Wire::Nats), format!("PUB app:room.17 128\r\n{p}\r\n"));
     }
 
     #[test]
@@ -294,24 +253,10 @@ mod tests {
                 r#"{{"type":"event","channel":"app:room.17",{number}"event":"delta","data":{p},"ts":"2026-01-01"}}"#
             )
         };
-        assert_eq!(
-            heard(Wire::Sb, &event(r#""seq":12,"epoch":"e1","#)),
-            ["delivery 9 as e1/12"]
-        );
-        assert_eq!(
-            heard(Wire::Sb, &event(r#""seq":12,"fromSeq":11,"epoch":"e1","#)),
-            ["delivery 9 as e1/12 merged"]
-        );
-        assert_eq!(
-            heard(Wire::Sb, &event("")),
-            ["delivery 9"],
-            "without a number"
-        );
-        assert_eq!(
-            heard(Wire::Hub, &event(r#""seq":12,"epoch":"e1","#)),
-            ["delivery 9"],
-            "not read there"
-        );
+        assert_eq!(heard(Wire::Sb, &event(r#""seq":12,"epoch":"e1","#)), ["delivery 9 as e1/12"]);
+        assert_eq!(heard(Wire::Sb, &event(r#""seq":12,"fromSeq":11,"epoch":"e1","#)), ["delivery 9 as e1/12 merged"]);
+        assert_eq!(heard(Wire::Sb, &event("")), ["delivery 9"], "without a number");
+        assert_eq!(heard(Wire::Hub, &event(r#""seq":12,"epoch":"e1","#)), ["delivery 9"], "not read there");
     }
 
     #[test]
@@ -323,34 +268,22 @@ mod tests {
         assert_eq!(heard(Wire::Sio, "430[]"), ["echo"]);
         assert_eq!(heard(Wire::Nats, "PING\r\n"), ["reply"]);
         assert_eq!(heard(Wire::Nats, "PONG\r\n"), ["echo"]);
-        let two = format!(
-            "MSG app:room.17 1 128\r\n{0}\r\nMSG app:room.17 1 128\r\n{0}\r\nPING\r\n",
-            payload()
-        );
-        assert_eq!(
-            heard(Wire::Nats, &two),
-            ["delivery 9", "delivery 9", "reply"]
-        );
+        let two = format!("MSG app:room.17 1 128\r\n{0}\r\nMSG app:room.17 1 128\r\n{0}\r\nPING\r\n", payload());
+        assert_eq!(heard(Wire::Nats, &two), ["delivery 9", "delivery 9", "reply"]);
     }
 
     #[test]
     fn a_subscription_is_ready_when_all_of_it_was_granted() {
         let d = Dialect::new(Wire::Sb);
         let mut s = Setup::new("t", 4..6);
-        let Ok(Step::Say(say)) = d.set_up(&mut s, None) else {
-            panic!("it must say something")
-        };
-        assert_eq!(
-            unmasked(&say),
-            r#"{"type":"subscribe","channels":["app:room.4","app:room.5"],"id":"1"}"#
-        );
+        let Ok(Step::Say(say)) = d.set_up(&mut s, None) else { panic!("it must say something") };
+        assert_eq!(unmasked(&say), r#"{"type":"subscribe","channels":["app:room.4","app:room.5"],"id":"1"}"#);
         for channel in ["app:room.4", "app:room.5"] {
-            let m = format!(
-                r#"{{"type":"subscribed","channel":"{channel}","epoch":"e","seq":7,"recovered":false}}"#
-            );
+            let m = format!(r#"{{"type":"subscribed","channel":"{channel}","epoch":"e","seq":7,"recovered":false}}"#);
             assert_eq!(d.set_up(&mut s, Some(m.as_bytes())).unwrap(), Step::Wait);
         }
-        let response = br#"{"type":"response","id":"1","result":{"subscribed":["app:room.4","app:room.5"],"refused":{}}}"#;
+        let response =
+            br#"{"type":"response","id":"1","result":{"subscribed":["app:room.4","app:room.5"],"refused":{}}}"#;
         assert_eq!(d.set_up(&mut s, Some(response)).unwrap(), Step::Ready);
         assert_eq!(s.begins, [(4, "e".to_owned(), 7), (5, "e".to_owned(), 7)]);
     }
@@ -359,9 +292,7 @@ mod tests {
     fn a_subscription_refused_in_part_is_an_error() {
         let mut s = Setup::new("t", 4..6);
         let response = br#"{"type":"response","id":"1","result":{"subscribed":["app:room.4"],"refused":{"app:room.5":"forbidden"}}}"#;
-        let e = Dialect::new(Wire::Hub)
-            .set_up(&mut s, Some(response))
-            .unwrap_err();
+        let e = Dialect::new(Wire::Hub).set_up(&mut s, Some(response)).unwrap_err();
         assert!(e.to_string().contains("forbidden"), "{e}");
     }
 }

@@ -18,27 +18,18 @@ pub fn set_up(setup: &mut Setup, message: Option<&[u8]>, numbered: bool) -> Resu
     match v["type"].as_str() {
         Some("subscribed") => {
             let channel = v["channel"].as_str().and_then(channel_number);
-            if let (Some(c), Some(epoch), Some(seq)) =
-                (channel, v["epoch"].as_str(), v["seq"].as_u64())
-            {
+            if let (Some(c), Some(epoch), Some(seq)) = (channel, v["epoch"].as_str(), v["seq"].as_u64()) {
                 setup.begins.push((c, epoch.to_owned(), seq));
             }
             Ok(Step::Wait)
         }
         Some("response") => {
             let subscribed = v["result"]["subscribed"].as_array().map_or(0, Vec::len);
-            let begun = if numbered {
-                setup.begins.len()
-            } else {
-                setup.channels.len()
-            };
+            let begun = if numbered { setup.begins.len() } else { setup.channels.len() };
             if subscribed == setup.channels.len() && begun == subscribed {
                 Ok(Step::Ready)
             } else {
-                fault(format!(
-                    "the subscription was not granted whole: {}",
-                    text(message)
-                ))
+                fault(format!("the subscription was not granted whole: {}", text(message)))
             }
         }
         Some("error") => fault(format!("refused: {}", text(message))),
@@ -57,9 +48,7 @@ pub fn publish(channel: u32, payload: &[u8], out: &mut Vec<u8>) {
 pub fn other<'a>(message: &'a [u8], heard: &mut dyn FnMut(Heard<'a>)) {
     if message.starts_with(b"{\"type\":\"pong\"") {
         heard(Heard::Echo);
-    } else if message.starts_with(b"{\"type\":\"error\"")
-        || message.starts_with(b"{\"type\":\"unsubscribed\"")
-    {
+    } else if message.starts_with(b"{\"type\":\"error\"") || message.starts_with(b"{\"type\":\"unsubscribed\"") {
         heard(Heard::Refusal(text(message)));
     }
 }

@@ -10,17 +10,13 @@ pub fn set_up(setup: &mut Setup, message: Option<&[u8]>) -> Result<Step> {
     match (setup.stage, message) {
         (0, [b'0', ..]) => {
             setup.stage = 1;
-            Ok(Step::Say(
-                format!("40{{\"token\":\"{}\"}}", setup.token).into_bytes(),
-            ))
+            Ok(Step::Say(format!("40{{\"token\":\"{}\"}}", setup.token).into_bytes()))
         }
         (1, [b'4', b'0', ..]) if setup.channels.is_empty() => Ok(Step::Ready),
         (1, [b'4', b'0', ..]) => {
             setup.stage = 2;
             let names = quoted_names(setup.channels.clone());
-            Ok(Step::Say(
-                format!("421[\"subscribe\",[{names}]]").into_bytes(),
-            ))
+            Ok(Step::Say(format!("421[\"subscribe\",[{names}]]").into_bytes()))
         }
         (2, [b'4', b'3', b'1', ..]) => Ok(Step::Ready),
         (_, [b'4', b'4', ..]) => fault(format!("refused: {}", text(message))),

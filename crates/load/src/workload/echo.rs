@@ -18,19 +18,10 @@ struct Asking {
 pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) -> Result<()> {
     let n = w.connections;
     let organizations = target.organizations();
-    let connections = connect(
-        target,
-        dialect,
-        (0..n).map(|i| Want::publisher(i % organizations)).collect(),
-    )?;
+    let connections = connect(target, dialect, (0..n).map(|i| Want::publisher(i % organizations)).collect())?;
     let mut rx = Receiver::new(dialect, connections)?;
     rx.run_for(0.2)?;
-    let mut a = Asking {
-        frame: dialect.echo(),
-        asked: 0,
-        answered: 0,
-        late: 0,
-    };
+    let mut a = Asking { frame: dialect.echo(), asked: 0, answered: 0, late: 0 };
     ask_for(w, w.warm, &mut rx, &mut a)?;
     let before = a.answered;
     a.late = 0;

@@ -28,18 +28,8 @@ impl Loop<'_> {
         self.frames.clear();
         for _ in 0..n {
             self.last[self.turn] += 1;
-            let stamp = Stamp {
-                at: clock::now(),
-                publisher: self.turn as u32,
-                channel: 0,
-                seq: self.last[self.turn],
-            };
-            self.dialect.publish(
-                0,
-                self.payload.stamped(stamp),
-                &mut self.scratch,
-                &mut self.frames,
-            );
+            let stamp = Stamp { at: clock::now(), publisher: self.turn as u32, channel: 0, seq: self.last[self.turn] };
+            self.dialect.publish(0, self.payload.stamped(stamp), &mut self.scratch, &mut self.frames);
         }
         self.published += n;
         write_all(&self.streams[self.turn], &self.frames)
@@ -48,21 +38,12 @@ impl Loop<'_> {
 
 pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) -> Result<()> {
     let n = w.connections;
-    let wants = (0..n)
-        .map(|_| Want::subscriber(0, 0..1, TURN_TAKERS))
-        .collect();
+    let wants = (0..n).map(|_| Want::subscriber(0, 0..1, TURN_TAKERS)).collect();
     let mut all = connect(target, dialect, wants)?;
     all.extend(bystander(target, dialect)?);
-    let publishers = connect(
-        target,
-        dialect,
-        (0..TURN_TAKERS).map(|_| Want::publisher(0)).collect(),
-    )?;
-    let streams: Vec<TcpStream> = publishers
-        .iter()
-        .map(|p| p.stream.try_clone())
-        .collect::<std::io::Result<_>>()
-        .doing("publishers")?;
+    let publishers = connect(target, dialect, (0..TURN_TAKERS).map(|_| Want::publisher(0)).collect())?;
+    let streams: Vec<TcpStream> =
+        publishers.iter().map(|p| p.stream.try_clone()).collect::<std::io::Result<_>>().doing("publishers")?;
     all.extend(publishers);
     let mut rx = Receiver::new(dialect, all)?;
     rx.run_for(0.3)?;
@@ -95,13 +76,7 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
 }
 
 /// Keeps the window full for `seconds`; `before` deliveries came before the receiver's own count.
-fn turn_over(
-    w: &Workload,
-    rx: &mut Receiver<'_>,
-    p: &mut Loop<'_>,
-    before: &mut u64,
-    seconds: f64,
-) -> Result<()> {
+fn turn_over(w: &Workload, rx: &mut Receiver<'_>, p: &mut Loop<'_>, before: &mut u64, seconds: f64) -> Result<()> {
     let start = clock::now();
     let (mut moved, mut seen) = (start, rx.delivered);
     while clock::since(start) < seconds {
@@ -115,10 +90,7 @@ fn turn_over(
         if rx.delivered != seen {
             (moved, seen) = (clock::now(), rx.delivered);
         } else if clock::since(moved) > 5.0 {
-            let why = rx
-                .first_refusal
-                .clone()
-                .unwrap_or_else(|| "deliveries were lost".into());
+            let why = rx.first_refusal.clone().unwrap_or_else(|| "deliveries were lost".into());
             return fault(format!("nothing was delivered for five seconds: {why}"));
         }
     }

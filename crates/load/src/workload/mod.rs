@@ -74,42 +74,14 @@ impl Workload {
     /// All workloads in the order in which they are run and shown.
     pub fn all() -> Vec<Workload> {
         let base = Workload::BASE;
-        let rooms = Workload {
-            kind: Kind::Rooms,
-            ..base.clone()
-        };
+        let rooms = Workload { kind: Kind::Rooms, ..base.clone() };
         vec![
-            Workload {
-                name: "s1-one",
-                ..base.clone()
-            },
-            Workload {
-                name: "s1-burst",
-                window: 8,
-                ..base.clone()
-            },
-            Workload {
-                name: "s2-20",
-                ..rooms.clone()
-            },
-            Workload {
-                name: "s2-50",
-                rate: 50.0,
-                ..rooms.clone()
-            },
-            Workload {
-                name: "dashboards",
-                rate: 50.0,
-                rooms_each: 50,
-                ..rooms
-            },
-            Workload {
-                name: "idle",
-                kind: Kind::Idle,
-                connections: 10_000,
-                seconds: 3.0,
-                ..base.clone()
-            },
+            Workload { name: "s1-one", ..base.clone() },
+            Workload { name: "s1-burst", window: 8, ..base.clone() },
+            Workload { name: "s2-20", ..rooms.clone() },
+            Workload { name: "s2-50", rate: 50.0, ..rooms.clone() },
+            Workload { name: "dashboards", rate: 50.0, rooms_each: 50, ..rooms },
+            Workload { name: "idle", kind: Kind::Idle, connections: 10_000, seconds: 3.0, ..base.clone() },
             Workload {
                 name: "stalled",
                 kind: Kind::Stalled,
@@ -120,13 +92,7 @@ impl Workload {
                 seconds: 25.0,
                 ..base.clone()
             },
-            Workload {
-                name: "echo",
-                kind: Kind::Echo,
-                connections: 200,
-                rate: 150.0,
-                ..base
-            },
+            Workload { name: "echo", kind: Kind::Echo, connections: 200, rate: 150.0, ..base },
         ]
     }
 
@@ -136,10 +102,7 @@ impl Workload {
             Some(w) => Ok(w),
             None => {
                 let names: Vec<&str> = Self::all().iter().map(|w| w.name).collect();
-                fault(format!(
-                    "no workload {name}: there are {}",
-                    names.join(", ")
-                ))
+                fault(format!("no workload {name}: there are {}", names.join(", ")))
             }
         }
     }
@@ -174,11 +137,7 @@ fn bystander(target: &Target, dialect: &Dialect) -> Result<Vec<Connection>> {
 
 /// Reads until every connection in `keys` has all that `sent(channel, writer)` says, or too long has passed;
 /// then counts what is missing.
-fn settle(
-    rx: &mut Receiver<'_>,
-    keys: std::ops::Range<usize>,
-    sent: &dyn Fn(u32, u32) -> u32,
-) -> Result<()> {
+fn settle(rx: &mut Receiver<'_>, keys: std::ops::Range<usize>, sent: &dyn Fn(u32, u32) -> u32) -> Result<()> {
     let (start, mut moved, mut seen) = (clock::now(), clock::now(), rx.delivered);
     while clock::since(start) < LAST_DELIVERIES.0 && clock::since(moved) < LAST_DELIVERIES.1 {
         let done = |c: &Connection| !c.open || c.checker.complete(sent);

@@ -22,14 +22,10 @@ fn organization_of(channel: u32, rooms_each: u32, organizations: usize) -> usize
 
 fn spread(w: &Workload, organizations: usize) -> Result<Spread> {
     let each = ((FRAMES_PER_CONNECTION / w.rate) as usize).max(1);
-    let mut s = Spread {
-        publishers: Vec::new(),
-        publisher_of: vec![0; w.rooms as usize],
-    };
+    let mut s = Spread { publishers: Vec::new(), publisher_of: vec![0; w.rooms as usize] };
     for organization in 0..organizations {
-        let of_it: Vec<u32> = (0..w.rooms)
-            .filter(|&c| organization_of(c, w.rooms_each, organizations) == organization)
-            .collect();
+        let of_it: Vec<u32> =
+            (0..w.rooms).filter(|&c| organization_of(c, w.rooms_each, organizations) == organization).collect();
         for channels in of_it.chunks(each) {
             for &c in channels {
                 s.publisher_of[c as usize] = s.publishers.len() as u32;
@@ -38,10 +34,7 @@ fn spread(w: &Workload, organizations: usize) -> Result<Spread> {
         }
     }
     if s.publishers.len() > 999 {
-        return fault(format!(
-            "{} publishers are more than 999: fewer rooms or a lower rate",
-            s.publishers.len()
-        ));
+        return fault(format!("{} publishers are more than 999: fewer rooms or a lower rate", s.publishers.len()));
     }
     Ok(s)
 }
@@ -62,16 +55,9 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
         })
         .collect();
     let mut all = connect(target, dialect, wants)?;
-    let publishers = connect(
-        target,
-        dialect,
-        s.publishers.iter().map(|&o| Want::publisher(o)).collect(),
-    )?;
-    let streams = publishers
-        .iter()
-        .map(|p| p.stream.try_clone())
-        .collect::<std::io::Result<_>>()
-        .doing("publishers")?;
+    let publishers = connect(target, dialect, s.publishers.iter().map(|&o| Want::publisher(o)).collect())?;
+    let streams =
+        publishers.iter().map(|p| p.stream.try_clone()).collect::<std::io::Result<_>>().doing("publishers")?;
     out.number("connections", n as f64);
     out.number("publishers", publishers.len() as f64);
     out.number("rooms", w.rooms.into());
@@ -81,13 +67,8 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     let mut rx = Receiver::new(dialect, all)?;
     let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
-    let plan = Plan {
-        streams,
-        publisher_of: s.publisher_of,
-        rate: w.rate * f64::from(w.rooms),
-        payload: w.payload,
-        outbox,
-    };
+    let plan =
+        Plan { streams, publisher_of: s.publisher_of, rate: w.rate * f64::from(w.rooms), payload: w.payload, outbox };
     let publisher = Publisher::start(Dialect::new(target.wire), plan);
     rx.run_for(w.warm)?;
     let sent_before = publisher.sent();
@@ -97,14 +78,7 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     deliveries(out, &meter, &rx)?;
     rx.recording = false;
     let wanted = (publisher.sent() - sent_before) as f64 * w.subscribers as f64;
-    out.number(
-        "delivered_of_published",
-        if wanted > 0.0 {
-            rx.delivered as f64 / wanted
-        } else {
-            0.0
-        },
-    );
+    out.number("delivered_of_published", if wanted > 0.0 { rx.delivered as f64 / wanted } else { 0.0 });
     let last = publisher.finish()?;
     settle(&mut rx, 0..n, &|channel, _| last[channel as usize])?;
     let everyone = 0..rx.connections.len();
@@ -123,19 +97,9 @@ mod tests {
             let w = Workload::named(name).unwrap();
             let s = spread(&w, 2).unwrap();
             for (p, &organization) in s.publishers.iter().enumerate() {
-                let channels: Vec<u32> = (0..w.rooms)
-                    .filter(|&c| s.publisher_of[c as usize] as usize == p)
-                    .collect();
-                assert!(
-                    channels.len() as f64 * w.rate <= FRAMES_PER_CONNECTION,
-                    "{name}"
-                );
-                assert!(
-                    channels
-                        .iter()
-                        .all(|&c| organization_of(c, w.rooms_each, 2) == organization),
-                    "{name}"
-                );
+                let channels: Vec<u32> = (0..w.rooms).filter(|&c| s.publisher_of[c as usize] as usize == p).collect();
+                assert!(channels.len() as f64 * w.rate <= FRAMES_PER_CONNECTION, "{name}");
+                assert!(channels.iter().all(|&c| organization_of(c, w.rooms_each, 2) == organization), "{name}");
             }
         }
     }

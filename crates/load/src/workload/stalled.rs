@@ -21,40 +21,25 @@ const MB: f64 = 1048576.0;
 pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) -> Result<()> {
     let n = w.connections;
     if w.stalled >= n || w.rate > super::FRAMES_PER_CONNECTION {
-        return fault(
-            "more must read than stall, and one publisher sends at most 150 frames a second",
-        );
+        return fault("more must read than stall, and one publisher sends at most 150 frames a second");
     }
     let readers = n - w.stalled;
     let wants = (0..n)
         .map(|i| {
             let receive_buffer = (i >= readers).then_some(SMALL_BUFFER);
-            Want {
-                receive_buffer,
-                ..Want::subscriber(0, 0..1, 1)
-            }
+            Want { receive_buffer, ..Want::subscriber(0, 0..1, 1) }
         })
         .collect();
     let mut all = connect(target, dialect, wants)?;
     all.extend(bystander(target, dialect)?);
     let publishers = connect(target, dialect, vec![Want::publisher(0)])?;
-    let streams = publishers
-        .iter()
-        .map(|p| p.stream.try_clone())
-        .collect::<std::io::Result<_>>()
-        .doing("publisher")?;
+    let streams = publishers.iter().map(|p| p.stream.try_clone()).collect::<std::io::Result<_>>().doing("publisher")?;
     let first = all.len();
     all.extend(publishers);
     let mut rx = Receiver::new(dialect, all)?;
     let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
-    let plan = Plan {
-        streams,
-        publisher_of: vec![0],
-        rate: w.rate,
-        payload: w.payload,
-        outbox,
-    };
+    let plan = Plan { streams, publisher_of: vec![0], rate: w.rate, payload: w.payload, outbox };
     let publisher = Publisher::start(Dialect::new(target.wire), plan);
     rx.run_for(w.warm)?;
 
@@ -102,10 +87,7 @@ struct Growth {
 fn watch(w: &Workload, target: &Target, rx: &mut Receiver<'_>) -> Result<Growth> {
     let start = clock::now();
     let memory = process::resident_bytes(target.pid)? as f64;
-    let mut grown = Growth {
-        last: 0.0,
-        peak: 0.0,
-    };
+    let mut grown = Growth { last: 0.0, peak: 0.0 };
     while clock::since(start) < w.seconds {
         rx.run_for(0.25)?;
         grown.last = (process::resident_bytes(target.pid)? as f64 - memory) / MB;
@@ -124,12 +106,7 @@ fn actors(target: &Target, path: &str, out: &mut Figures) -> Result<()> {
 }
 
 /// Reads again from those who stalled: who was closed, with which code, and whether what they got is whole.
-fn fates(
-    rx: &mut Receiver<'_>,
-    keys: std::ops::Range<usize>,
-    last: u32,
-    out: &mut Figures,
-) -> Result<()> {
+fn fates(rx: &mut Receiver<'_>, keys: std::ops::Range<usize>, last: u32, out: &mut Figures) -> Result<()> {
     for key in keys.clone() {
         rx.resume(key)?;
     }
@@ -145,10 +122,7 @@ fn fates(
     if let Some(code) = stalled.iter().find_map(|c| c.close_code) {
         out.number("stalled_close_code", code.into());
     }
-    let whole = stalled
-        .iter()
-        .filter(|c| c.checker.complete(&sent) && c.checker.faults().total() == 0)
-        .count();
+    let whole = stalled.iter().filter(|c| c.checker.complete(&sent) && c.checker.faults().total() == 0).count();
     out.number("stalled_caught_up", whole as f64);
     let mut faults = Faults::default();
     stalled.iter().for_each(|c| faults.add(c.checker.faults()));
