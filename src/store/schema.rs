@@ -116,6 +116,7 @@ diesel::table! {
         retry_of -> Nullable<Text>,
         receipt -> Nullable<Text>,
         error -> Nullable<Text>,
+        correlation_id -> Text,
         created_at -> BigInt,
         started_at -> Nullable<BigInt>,
         ended_at -> Nullable<BigInt>,

@@ -114,6 +114,7 @@ create table turn (
     retry_of text,
     receipt text,
     error text,
+    correlation_id text not null,
     created_at bigint not null,
     started_at bigint,
     ended_at bigint,
