@@ -37,6 +37,7 @@ fn over_the_hard_mark_a_stalled_reader_is_cut_with_1013() {
         Setup {
             limits: SocketLimits {
                 hard_bytes: 1 << 20,
+                close_timeout: Duration::from_secs(10),
                 ..SocketLimits::default()
             },
             ..Setup::default()
