@@ -5,6 +5,9 @@ use bytes::{Buf, Bytes};
 /// Longest header of an unmasked RFC 6455 frame: two bytes and a 64-bit length.
 const HEADER_ROOM: usize = 10;
 
+/// Most events fit into this and are serialised without growing their buffer.
+const USUAL: usize = 256;
+
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -21,26 +24,28 @@ pub struct Frame {
 impl Frame {
     /// A text frame around `payload`, which must be UTF-8 (JSON is).
     pub fn text(payload: &[u8]) -> Frame {
-        Frame::build(|out| {
-            out.reserve_exact(payload.len());
-            out.extend_from_slice(payload);
-        })
+        Frame::copy(payload, TEXT)
     }
 
     /// A binary frame around `payload`.
     pub fn binary(payload: &[u8]) -> Frame {
-        let mut out = Vec::with_capacity(HEADER_ROOM + payload.len());
-        out.resize(HEADER_ROOM, 0);
-        out.extend_from_slice(payload);
-        Frame::seal(out, BINARY)
+        Frame::copy(payload, BINARY)
     }
 
     /// A text frame whose payload `write` appends to the vector it is given (which is not empty: room
     /// for the header comes first and must be left alone). The bytes are not copied again.
     pub fn build(write: impl FnOnce(&mut Vec<u8>)) -> Frame {
-        let mut out = vec![0; HEADER_ROOM];
+        let mut out = Vec::with_capacity(USUAL);
+        out.resize(HEADER_ROOM, 0);
         write(&mut out);
         Frame::seal(out, TEXT)
+    }
+
+    fn copy(payload: &[u8], opcode: u8) -> Frame {
+        let mut out = Vec::with_capacity(HEADER_ROOM + payload.len());
+        out.resize(HEADER_ROOM, 0);
+        out.extend_from_slice(payload);
+        Frame::seal(out, opcode)
     }
 
     /// Fills in the header right before the payload, which starts at `HEADER_ROOM`.

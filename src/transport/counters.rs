@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-/// Numbers of one server. Shared by its workers; every worker writes its own [`WorkerCounters`].
+/// Numbers of one server. Shared by its workers; every worker writes its own part.
 pub struct Counters {
     /// Connections open now, whatever they speak.
     pub(super) open: AtomicUsize,

@@ -277,8 +277,7 @@ impl Message {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Event, Close> {
-        self.data.shrink_to_fit();
+    fn finish(self) -> Result<Event, Close> {
         if !self.text {
             return Ok(Event::Binary(Bytes::from(self.data)));
         }

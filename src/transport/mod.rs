@@ -1,7 +1,7 @@
 //! Sockets: who may connect, WebSocket framing, TLS, bounded outgoing queues, closing. Knows nothing
 //! of doors, users or actors.
 //!
-//! A connection comes in through [`accept`](self) past the gate, speaks HTTP with actix-web's `App`
+//! A connection comes in through `accept` past the gate, speaks HTTP with actix-web's `App`
 //! or asks for an upgrade; a [`Doorkeeper`] decides, the 101 goes out, the HTTP dispatcher is freed,
 //! and a [`Socket`] is what remains: an [`InboundStream`] for one reader and an `Rc<`[`Outbound`]`>`
 //! for whoever has something to say on that worker.
@@ -22,6 +22,7 @@ mod heartbeat;
 mod inbound;
 mod outbound;
 mod server;
+mod service;
 mod settings;
 mod stream;
 mod upgrade;

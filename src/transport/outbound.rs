@@ -277,6 +277,10 @@ impl Outbound {
 
     pub(super) fn set_driven(&self, driven: bool) {
         self.set(DRIVEN, driven);
+        if !driven {
+            // The peer took what had been stuck: as good as a pong to a ping that was behind it.
+            self.set(HEARD, true);
+        }
     }
 
     /// Takes the lagging mark off; whether it was on.
@@ -421,9 +425,10 @@ impl Outbound {
         }
         let limits = &self.limits;
         if !self.has(PINGED) {
-            if !self.has(DRIVEN) {
-                self.push_bytes(&Bytes::from_static(&[0x89, 0]));
+            if self.has(DRIVEN) {
+                return Some(limits.ping_interval);
             }
+            self.push_bytes(&Bytes::from_static(&[0x89, 0]));
             self.set(PINGED, true);
             self.set(HEARD, false);
             return Some(limits.pong_timeout);

@@ -1,7 +1,6 @@
-//! One actix-server on all listeners: HTTP/1 for the App, and beside it the upgrades to raw sockets.
+//! One actix-server on all listeners, and the orders one can give it.
 
 use std::{
-    convert::Infallible,
     fmt, io,
     net::SocketAddr,
     rc::Rc,
@@ -12,27 +11,26 @@ use std::{
     time::Duration,
 };
 
-use actix_codec::Framed;
-use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError, h1};
-use actix_server::{Server, ServerHandle};
-use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
+use actix_http::{
+    Request, Response,
+    body::{BoxBody, MessageBody},
 };
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::dev::AppConfig;
 use tokio::{
-    net::TcpStream,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    accept::{Entrance, HttpIo},
-    body,
+    accept::Entrance,
     counters::{Counters, OpenConnections},
     guard::Gate,
+    service::{self, Plan},
     settings::{Close, ServerSettings},
-    upgrade::{self, Doorkeeper},
+    upgrade::Doorkeeper,
     worker::{self, Order},
 };
 
@@ -48,6 +46,19 @@ struct Start {
 }
 
 impl Start {
+    fn new(counters: Arc<Counters>, workers: usize) -> Start {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers)
+            .map(|_| unbounded_channel())
+            .map(|(sender, receiver)| (sender, Some(receiver)))
+            .unzip();
+        Start {
+            counters,
+            next: AtomicUsize::new(0),
+            orders: Mutex::new(receivers),
+            workers: senders.into(),
+        }
+    }
+
     /// Makes the calling thread the next worker; its index, or `None` if it is one already.
     fn worker(&self) -> Option<usize> {
         if worker::is_started() {
@@ -101,7 +112,7 @@ where
     I: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
     S::Future: 'static,
-    S::Error: Into<Response<actix_http::body::BoxBody>> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
     S::InitError: fmt::Debug,
     S::Response: Into<Response<B>> + 'static,
     <S::Service as Service<Request>>::Future: 'static,
@@ -109,15 +120,7 @@ where
     B: MessageBody + 'static,
 {
     let counters = Arc::new(Counters::new(settings.workers));
-    let (senders, receivers): (Vec<_>, Vec<_>) =
-        (0..settings.workers).map(|_| unbounded_channel()).map(|(sender, receiver)| (sender, Some(receiver))).unzip();
-    let workers: Arc<[_]> = senders.into();
-    let start = Arc::new(Start {
-        counters: counters.clone(),
-        next: AtomicUsize::new(0),
-        orders: Mutex::new(receivers),
-        workers: workers.clone(),
-    });
+    let start = Arc::new(Start::new(counters.clone(), settings.workers));
     let entrance = Entrance {
         gate: Arc::new(Gate::new(counters.clone(), settings.max_connections, settings.max_per_address)),
         tls: settings.tls.as_deref().map(acceptor),
@@ -126,58 +129,35 @@ where
     let mut builder = Server::build()
         .workers(settings.workers)
         .disable_signals()
-        .max_concurrent_connections(usize::MAX / 2)
+        .max_concurrent_connections(usize::MAX / 2) // the gate counts
         .shutdown_timeout(settings.stop_timeout.as_secs());
+    let plan = Plan {
+        entrance,
+        stopping: builder.graceful_shutdown_signal(),
+        head_timeout: settings.head_timeout,
+        body_timeout: settings.body_timeout,
+        upgrade_timeout: settings.upgrade_timeout,
+        keep_alive: settings.keep_alive,
+    };
     let mut addresses = Vec::new();
     for listener in settings.listeners {
         addresses.push(listener.local_addr()?);
-        let stopping = builder.graceful_shutdown_signal();
-        let (start, entrance) = (start.clone(), entrance.clone());
+        let (start, plan) = (start.clone(), plan.clone());
         let (on_worker, doorkeeper, app) = (on_worker.clone(), doorkeeper.clone(), app.clone());
-        let (head_timeout, body_timeout) = (settings.head_timeout, settings.body_timeout);
-        let (keep_alive, upgrade_timeout) = (settings.keep_alive, settings.upgrade_timeout);
         builder = builder.listen("switchboard", listener, move || {
             if let Some(index) = start.worker() {
                 on_worker(index);
             }
-            let entrance = entrance.clone();
-            let doorkeeper = doorkeeper();
-            let stopping = stopping.clone();
-            let upgrades = fn_service(move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
-                let doorkeeper = doorkeeper.clone();
-                async move {
-                    upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
-                    Ok::<_, Infallible>(())
-                }
-            });
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
-                .keep_alive(keep_alive)
-                .client_request_timeout(head_timeout)
-                .client_disconnect_timeout(Duration::ZERO)
-                .h1_allow_half_closed(false)
-                .upgrade(upgrades)
-                .h1(apply_fn_factory(
-                    map_config(app(), |()| AppConfig::default()),
-                    move |request, app: &S::Service| app.call(body::timed(request, body_timeout)),
-                ));
-            fn_service(move |tcp: TcpStream| {
-                let entrance = entrance.clone();
-                async move {
-                    let io = entrance.accept(tcp).await.map_err(DispatchError::Io)?;
-                    let peer = io.peer();
-                    Ok::<_, DispatchError>((io, Some(peer)))
-                }
-            })
-            .and_then(http)
+            service::connections(plan.clone(), doorkeeper(), app())
         })?;
     }
     let server = builder.run();
     Ok(RunningServer {
-        handle: Handle { server: server.handle(), counters, workers },
+        handle: Handle {
+            server: server.handle(),
+            counters,
+            workers: start.workers.clone(),
+        },
         addresses,
         task: actix_rt::spawn(server),
     })

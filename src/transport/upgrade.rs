@@ -86,11 +86,13 @@ pub trait Doorkeeper {
 }
 
 impl Refusal {
-    /// A refusal with the body `{"error":{"code":..,"message":..}}`; both must need no JSON escapes.
+    /// A refusal with the body `{"error":{"code":..,"message":..}}`.
     pub fn json(status: u16, code: &str, message: &str) -> Refusal {
         Refusal {
             status,
-            body: Bytes::from(format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#)),
+            body: Bytes::from(
+                serde_json::json!({"error": {"code": code, "message": message}}).to_string(),
+            ),
             headers: Vec::new(),
         }
     }

@@ -265,7 +265,8 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
                 }
             }
             Order::AbortAll => all().iter().for_each(|outbound| outbound.abort()),
-            Order::Run(what) => what(),
+            // In a task of its own: whoever it belongs to, its panic is not the worker's.
+            Order::Run(what) => drop(actix_rt::spawn(async move { what() })),
         }
     }
 }

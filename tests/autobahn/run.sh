@@ -14,7 +14,7 @@ mkdir -p "$WORK"
 started=()
 cleanup() {
     for pid in "${started[@]:-}"; do
-        if [ -n "$pid" ]; then kill "$pid" 2>/dev/null || true; fi
+        if [ -n "$pid" ]; then kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; fi
     done
 }
 trap cleanup EXIT

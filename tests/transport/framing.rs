@@ -1,6 +1,10 @@
 //! RFC 6455 as the server reads it.
 
-use switchboard::transport::SocketLimits;
+use futures_util::StreamExt;
+use switchboard::{
+    framing::Frame,
+    transport::{Inbound, SocketLimits},
+};
 
 use crate::support::{Server, Setup, close, masked};
 
@@ -104,5 +108,28 @@ fn more_than_16384_fragments_are_abuse() {
     client.send(&most);
     client.send(&masked(0x00, b"").repeat(2));
     client.expect(&close(1008, "too many fragments"));
+    client.expect_end();
+}
+
+#[test]
+fn the_limit_of_a_socket_can_be_changed_while_it_is_open() {
+    let server = Server::start(Setup::default(), |socket| {
+        socket.outbound.set_frame_bytes(4);
+        let outbound = socket.outbound.clone();
+        actix_rt::spawn(async move {
+            let mut inbound = socket.inbound;
+            while let Some(Inbound::Text(text)) = inbound.next().await {
+                outbound.push(&Frame::text(text.as_bytes()));
+                outbound.set_frame_bytes(8);
+            }
+        });
+    });
+    let mut client = server.connect();
+    client.send(&masked(0x81, b"four"));
+    client.expect(b"\x81\x04four");
+    client.send(&masked(0x81, b"exactly8"));
+    client.expect(b"\x81\x08exactly8");
+    client.send(&masked(0x81, b"and nine."));
+    client.expect(&close(1009, "message too large"));
     client.expect_end();
 }

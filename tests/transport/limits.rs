@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::support::{Server, Setup, request, until};
+use crate::support::{Client, Server, Setup, masked, request, tcp, until};
 
 #[test]
 fn an_address_has_so_many_places_and_gets_them_back() {
@@ -41,4 +41,24 @@ fn a_refused_upgrade_gives_its_place_back() {
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         until("the place is free", || server.handle.open_connections().http == 0);
     }
+}
+
+#[test]
+fn several_listeners_share_workers_and_counts() {
+    let server = Server::echo(Setup {
+        listeners: 2,
+        workers: 2,
+        ..Setup::default()
+    });
+    let mut clients: Vec<_> = server
+        .addresses
+        .iter()
+        .map(|address| Client::upgrade(tcp(*address), "/ws"))
+        .collect();
+    for client in &mut clients {
+        client.send(&masked(0x81, b"x"));
+        client.expect(b"\x81\x01x");
+    }
+    assert_eq!(server.handle.open_connections().upgraded, 2);
+    assert_eq!(server.handle.counters().by_worker().len(), 2);
 }

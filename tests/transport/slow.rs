@@ -9,7 +9,9 @@ use std::{
 use futures_util::StreamExt;
 use switchboard::{
     framing::Frame,
-    transport::{Inbound, Outbound, Pushed, Socket, SocketLimits, on_drained, with_connection},
+    transport::{
+        Close, Inbound, Outbound, Pushed, Socket, SocketLimits, on_drained, with_connection,
+    },
 };
 
 use crate::support::{Server, Setup, close, masked, tcp, until};
@@ -32,7 +34,14 @@ fn over_the_hard_mark_a_stalled_reader_is_cut_with_1013() {
     static PUSHED: AtomicUsize = AtomicUsize::new(0);
     static MOST_QUEUED: AtomicUsize = AtomicUsize::new(0);
     let server = Server::start(
-        Setup { limits: SocketLimits { hard_bytes: 1 << 20, ..SocketLimits::default() }, ..Setup::default() },
+        Setup {
+            limits: SocketLimits {
+                hard_bytes: 1 << 20,
+                close_timeout: Duration::from_secs(10),
+                ..SocketLimits::default()
+            },
+            ..Setup::default()
+        },
         on_text(|outbound| {
             let outbound = outbound.clone();
             let frame = Frame::text(&[b'x'; PIECE]);
@@ -232,4 +241,71 @@ fn a_panic_in_the_flusher_ends_the_process() {
     client.send(&masked(0x81, b"go"));
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(6), "{status}");
+}
+
+/// Keeps the socket for ever and polls nothing.
+fn never_read(act: fn(&Rc<Outbound>)) -> impl Fn(Socket) + Clone + Send + 'static {
+    move |socket: Socket| {
+        actix_rt::spawn(async move {
+            act(&socket.outbound);
+            std::future::pending::<()>().await;
+            drop(socket);
+        });
+    }
+}
+
+#[test]
+fn a_blocked_socket_is_written_and_closed_while_its_reader_is_busy() {
+    let server = Server::start(
+        Setup {
+            limits: SocketLimits {
+                hard_bytes: 64 << 20,
+                ..SocketLimits::default()
+            },
+            ..Setup::default()
+        },
+        never_read(|outbound| {
+            for _ in 0..256 {
+                outbound.push(&Frame::text(&[b'x'; PIECE]));
+            }
+            outbound.close(Close::new(4409, "replaced"));
+            assert_eq!(outbound.push(&Frame::text(b"late")), Pushed::Closed);
+        }),
+    );
+    let mut client = server.connect();
+    for _ in 0..256 {
+        assert_eq!(client.frame().1.len(), PIECE);
+    }
+    client.expect(&close(4409, "replaced"));
+    client.expect_end();
+}
+
+#[test]
+fn a_busy_reader_leaves_the_bytes_with_the_kernel_and_is_not_taken_for_dead() {
+    let server = Server::start(
+        Setup {
+            limits: SocketLimits {
+                ping_interval: Duration::from_millis(250),
+                pong_timeout: Duration::from_millis(250),
+                ..SocketLimits::default()
+            },
+            ..Setup::default()
+        },
+        never_read(|_| {}),
+    );
+    let mut client = server.connect();
+    client
+        .stream
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let message = masked(0x82, &[0; 1 << 20]);
+    let taken = (0..64)
+        .take_while(|_| std::io::Write::write_all(&mut client.stream, &message).is_ok())
+        .count();
+    assert!(taken < 64, "64 MiB went somewhere");
+    assert_eq!(server.handle.counters().total().bytes_in, 0);
+    for _ in 0..3 {
+        client.expect(b"\x89\x00");
+    }
+    assert_eq!(server.handle.open_connections().upgraded, 1);
 }

@@ -30,6 +30,7 @@ pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 pub struct Server {
     pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
     pub handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,6 +39,7 @@ pub struct Server {
 pub struct Setup {
     pub limits: SocketLimits,
     pub workers: usize,
+    pub listeners: usize,
     pub max_per_address: usize,
     pub max_connections: usize,
     pub upgrade_timeout: Duration,
@@ -52,6 +54,7 @@ impl Default for Setup {
         Setup {
             limits: SocketLimits::default(),
             workers: 1,
+            listeners: 1,
             max_per_address: 0,
             max_connections: 1000,
             upgrade_timeout: Duration::from_secs(10),
@@ -101,12 +104,18 @@ impl Server {
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
                 let server = run(setup, open);
-                told.send((server.addresses()[0], server.handle())).unwrap();
+                told.send((server.addresses().to_vec(), server.handle()))
+                    .unwrap();
                 server.wait().await.unwrap();
             });
         });
-        let (address, handle) = tell.recv_timeout(PATIENCE).unwrap();
-        Server { address, handle, thread: Some(thread) }
+        let (addresses, handle): (Vec<_>, _) = tell.recv_timeout(PATIENCE).unwrap();
+        Server {
+            address: addresses[0],
+            addresses,
+            handle,
+            thread: Some(thread),
+        }
     }
 
     /// A server that echoes.
@@ -147,8 +156,8 @@ impl Drop for Server {
 }
 
 fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningServer {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut settings = ServerSettings::new(vec![listener]);
+    let listeners = (0..setup.listeners).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut settings = ServerSettings::new(listeners.collect());
     settings.workers = setup.workers;
     settings.max_per_address = setup.max_per_address;
     settings.max_connections = setup.max_connections;
