@@ -1,10 +1,13 @@
 //! Switchboard: a self-hosted, actor-based real-time hub for AI agents.
 
+pub mod actors;
 pub mod domain;
 pub mod doors;
 pub mod error;
+pub mod failpoint;
 pub mod fanout;
 pub mod framing;
 pub mod providers;
 pub mod store;
+pub mod tools;
 pub mod transport;

@@ -99,6 +99,15 @@ impl Workers {
         }
     }
 
+    /// Takes all that waits for this worker now. What a home told before it answered is delivered before the answer.
+    pub fn read_now(&self) {
+        let Some(inbox) = current_worker().and_then(|worker| self.0.get(worker)) else { return };
+        let taken = std::mem::take(&mut inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).0);
+        for mail in taken {
+            super::table::receive(self, mail);
+        }
+    }
+
     /// Takes letters for this worker until the end of the process.
     pub(super) async fn read(self, worker: usize) {
         let mut taken = Vec::new();

@@ -10,9 +10,10 @@ use slab::Slab;
 use super::home::HomeLink;
 use super::inbox::{Mail, Workers};
 use super::{Published, homes};
-use crate::domain::channel::ChannelKey;
+use crate::domain::channel::{Channel, ChannelKey};
 use crate::domain::event::Greeting;
 use crate::domain::hub::{ConnectionNumber, DialectId};
+use crate::domain::ids::{ConversationId, OrganizationId};
 use crate::doors::{DIALECTS, NATIVE};
 use crate::error::Fault;
 use crate::framing::Frame;
@@ -264,6 +265,12 @@ pub fn unlisten(connection: ConnectionNumber, channel: &ChannelKey, dialect: Dia
         listener.link.detach(connection, dialect);
     }
     taken.is_some()
+}
+
+/// Whether a connection of this worker hears a conversation in that dialect.
+pub fn is_listening(connection: ConnectionNumber, organization: &OrganizationId, id: ConversationId, dialect: DialectId) -> bool {
+    let channel = ChannelKey::new(organization.clone(), &Channel::Session(id));
+    TABLE.with_borrow_mut(|table| table.find(connection, &channel, dialect).is_some())
 }
 
 /// How many channels a connection of this worker listens to.

@@ -14,6 +14,7 @@ mod schema;
 mod search;
 mod sqlite;
 mod tails;
+mod usage;
 mod writer;
 
 use std::fmt;

@@ -9,7 +9,7 @@ use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, 
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
 use super::{Store, insert_new};
 use crate::domain::approval::Approval;
-use crate::domain::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, ProjectId, Timestamp, TurnId, UserId};
+use crate::domain::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId};
 use crate::domain::message::Message;
 use crate::domain::record::{Idempotency, Page, StoredFact};
 use crate::domain::settings::{ConversationState, Project, Settings, Visibility};
@@ -377,6 +377,25 @@ impl Store {
                 .first(c)
                 .optional()?;
             row.map(with_home).transpose()
+        })
+        .await
+    }
+
+    /// Which conversation a tool call that was asked about belongs to.
+    pub async fn approval_of_call(
+        &self,
+        organization: &OrganizationId,
+        call: PartId,
+    ) -> Result<Option<ConversationId>, StoreFault> {
+        let organization = organization.to_string();
+        self.read(move |c| {
+            let row: Option<ApprovalRow> = approval::table
+                .filter(approval::organization_id.eq(organization))
+                .filter(approval::call_id.eq(call.to_string()))
+                .select(ApprovalRow::as_select())
+                .first(c)
+                .optional()?;
+            row.map(with_home).transpose().map(|found| found.map(|(conversation, _)| conversation))
         })
         .await
     }

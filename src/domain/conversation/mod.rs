@@ -202,6 +202,8 @@ pub struct Conversation {
     /// Calls whose tool runs alone.
     exclusive: Vec<PartId>,
     status: AgentStatus,
+    /// The hub stops: nothing is started any more.
+    held: bool,
     rules: Rules,
 }
 
@@ -221,6 +223,7 @@ impl Conversation {
             grace_until: None,
             exclusive: Vec::new(),
             status: AgentStatus::Idle,
+            held: false,
             rules,
         }
     }
@@ -396,7 +399,7 @@ impl Conversation {
 
     /// Starts the next queued turn where nothing is at work and the conversation is neither paused nor archived.
     fn start_next(&mut self, out: &mut Outcome, source: &mut dyn Source) {
-        if self.work.is_some() || self.settings.state != ConversationState::Active || self.current().is_some() {
+        if self.held || self.work.is_some() || self.settings.state != ConversationState::Active || self.current().is_some() {
             return;
         }
         let Some(turn) = self.live.first().filter(|t| t.state == TurnState::Queued).map(|t| t.id) else { return };

@@ -120,4 +120,37 @@ impl Conversation {
         };
         self.end_turn(state, out, source);
     }
+
+    /// The hub stops: the turn at work is cut off and marked `interrupted`. One that waits for a human goes on waiting
+    /// after the next start; a tool that runs is left to end as it may.
+    pub fn interrupt(&mut self, source: &mut dyn Source) -> Outcome {
+        let mut out = Outcome::default();
+        self.held = true;
+        let Some(work) = self.work.as_ref() else { return out };
+        let (id, run, upstream) = (work.turn, work.run, work.upstream);
+        if self.turn(id).is_some_and(|t| t.state == TurnState::AwaitingApproval) {
+            return out;
+        }
+        if upstream {
+            out.urgent.push(Urgent::CloseUpstream { run });
+            if let Some(work) = &mut self.work {
+                work.upstream = false;
+            }
+            self.book_step();
+        }
+        self.close_part(&mut out);
+        for call in self.calls_in(ToolCallState::Executing) {
+            let text = "unknown: the hub stopped while the tool ran; it may or may not have had its effect";
+            self.settle_call(call, ToolCallState::Unknown, text, true, &mut out, source);
+        }
+        for state in [ToolCallState::Requested, ToolCallState::Approved] {
+            for call in self.calls_in(state) {
+                let text = "cancelled: the hub stopped before the tool ran";
+                self.settle_call(call, ToolCallState::Cancelled, text, true, &mut out, source);
+            }
+        }
+        self.end_turn(TurnState::Interrupted, &mut out, source);
+        self.settle_status(&mut out);
+        out
+    }
 }

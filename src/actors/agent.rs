@@ -1,0 +1,194 @@
+//! The agent session: drives one provider stream and the tools of one conversation.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+
+use actix::prelude::*;
+use futures_util::{FutureExt, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::with_kit;
+use crate::domain::conversation::{Run, ToolReport};
+use crate::domain::generation::{Prompt, ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
+use crate::domain::ids::{PartId, Source, SystemSource, Timestamp};
+use crate::providers::EventStream;
+use crate::tools::ToolContext;
+
+/// Events that are ready at once travel together, up to this many.
+const BATCH: usize = 64;
+
+/// What an agent session tells its conversation.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Report {
+    Said { run: Run, events: Vec<StreamEvent> },
+    StepEnded { run: Run, end: Result<StopReason, ProviderFault> },
+    /// The request was cancelled, and its connection is closed.
+    UpstreamClosed { run: Run, at: Timestamp },
+    ToolDone { call: PartId, report: ToolReport },
+}
+
+/// Ask the model.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Generate {
+    pub run: Run,
+    pub provider: String,
+    pub prompt: Prompt,
+    /// Fired by the conversation: the upstream is closed at once.
+    pub cancel: CancellationToken,
+}
+
+/// Run a tool.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RunTool {
+    pub call: PartId,
+    pub tool: String,
+    pub input: serde_json::Value,
+    pub context: ToolContext,
+}
+
+/// End all tools that run.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CancelTools;
+
+pub struct AgentSession {
+    conversation: Recipient<Report>,
+    running: HashMap<PartId, CancellationToken>,
+    upstream: Option<CancellationToken>,
+}
+
+impl AgentSession {
+    pub fn new(conversation: Recipient<Report>) -> Self {
+        Self { conversation, running: HashMap::new(), upstream: None }
+    }
+}
+
+impl Actor for AgentSession {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(upstream) = self.upstream.take() {
+            upstream.cancel();
+        }
+        for (_, tool) in self.running.drain() {
+            tool.cancel();
+        }
+    }
+}
+
+fn internal(message: &str) -> ProviderFault {
+    ProviderFault { kind: ProviderFaultKind::Server, message: message.into(), status: None }
+}
+
+impl Handler<Generate> for AgentSession {
+    type Result = ();
+
+    fn handle(&mut self, ask: Generate, _: &mut Self::Context) {
+        let conversation = self.conversation.clone();
+        let Generate { run, provider, prompt, cancel } = ask;
+        self.upstream = Some(cancel.clone());
+        actix_rt::spawn(async move {
+            let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
+            let said = conversation.clone();
+            let generation = async move {
+                let Some(provider) = found else {
+                    return Err(internal(&format!("no provider is named {provider}")));
+                };
+                relay(run, provider.stream(prompt).await?, &said).await
+            };
+            // A provider that panics ends its step, not the hub.
+            let generation = AssertUnwindSafe(generation).catch_unwind();
+            let end = tokio::select! {
+                biased;
+                () = cancel.cancelled() => None,
+                end = generation => Some(end.unwrap_or_else(|_| Err(internal("the provider's client panicked")))),
+            };
+            // The stream is dropped by now, and with it the connection.
+            let report = match end {
+                None => Report::UpstreamClosed { run, at: SystemSource.now() },
+                Some(end) => Report::StepEnded { run, end },
+            };
+            let _ = conversation.send(report).await;
+        });
+    }
+}
+
+/// Hands on what the model says. One batch is under way at a time: a conversation that waits for its disk slows the
+/// model's socket down, and nothing piles up.
+async fn relay(run: Run, stream: EventStream, conversation: &Recipient<Report>) -> Result<StopReason, ProviderFault> {
+    let mut chunks = stream.ready_chunks(BATCH);
+    let mut reason = None;
+    while let Some(chunk) = chunks.next().await {
+        let mut events: Vec<StreamEvent> = Vec::with_capacity(chunk.len());
+        let mut fault = None;
+        for event in chunk {
+            match event {
+                Ok(StreamEvent::Ended(end)) => reason = Some(end),
+                Ok(event) => join(&mut events, event),
+                Err(error) => {
+                    fault = Some(error);
+                    break;
+                }
+            }
+        }
+        if !events.is_empty() && conversation.send(Report::Said { run, events }).await.is_err() {
+            return Err(internal("the conversation is gone"));
+        }
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+    }
+    reason.ok_or_else(|| internal("the provider's stream ended without a reason"))
+}
+
+/// Text that came in one read is one delta.
+fn join(events: &mut Vec<StreamEvent>, event: StreamEvent) {
+    match (events.last_mut(), event) {
+        (Some(StreamEvent::Text(before)), StreamEvent::Text(more)) => before.push_str(&more),
+        (Some(StreamEvent::Thinking(before)), StreamEvent::Thinking(more)) => before.push_str(&more),
+        (_, event) => events.push(event),
+    }
+}
+
+impl Handler<RunTool> for AgentSession {
+    type Result = ();
+
+    fn handle(&mut self, run: RunTool, context: &mut Self::Context) {
+        let RunTool { call, tool, input, context: about } = run;
+        let cancel = about.cancel.clone();
+        self.running.insert(call, cancel.clone());
+        let found = with_kit(|kit| kit.tools.get(&tool)).flatten();
+        let work = async move {
+            let Some(found) = found else {
+                return ToolReport { output: format!("no such tool: {tool}"), is_error: true, todos: None };
+            };
+            let work = AssertUnwindSafe(found.run(input, about)).catch_unwind();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => ToolReport { output: "cancelled".into(), is_error: true, todos: None },
+                outcome = work => match outcome {
+                    Ok(o) => ToolReport { output: o.output, is_error: o.is_error, todos: o.todos },
+                    Err(_) => ToolReport { output: "the tool panicked".into(), is_error: true, todos: None },
+                },
+            }
+        };
+        let task = work.into_actor(self).map(move |report, actor, _| {
+            actor.running.remove(&call);
+            actor.conversation.do_send(Report::ToolDone { call, report });
+        });
+        context.spawn(task);
+    }
+}
+
+impl Handler<CancelTools> for AgentSession {
+    type Result = ();
+
+    fn handle(&mut self, _: CancelTools, _: &mut Self::Context) {
+        for tool in self.running.values() {
+            tool.cancel();
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Commands of people: allowed, decided by the machine, answered when they are on disk.
+
+use super::life::{from_commit, from_store};
+use super::*;
+use crate::domain::approval::{Approval, Decision};
+use crate::domain::command::{ApprovalRef, NewMessage, Once, Page};
+use crate::domain::conversation::{Outcome, Send, SettingsChange};
+use crate::domain::ids::{MessageId, TurnId, UserId};
+use crate::domain::record::Idempotency;
+use crate::domain::turn::TurnState;
+use crate::error::Code;
+use crate::store::CommitFault;
+
+type Answerer = oneshot::Sender<Result<Reply, Fault>>;
+
+impl ConversationActor {
+    pub(super) fn ask(&mut self, ask: Ask, context: &mut Context<Self>) {
+        let Ask { caller, command, answer } = ask;
+        let access = access_of(&command);
+        if let Err(fault) = self.allowed(&caller, access) {
+            let _ = answer.send(Err(fault));
+            return;
+        }
+        match command {
+            SessionCommand::Send(NewMessage { once: Some(once), .. })
+                if once.key.is_empty() =>
+            {
+                let _ = answer.send(Err(Fault::field("idempotencyKey", "is empty")));
+            }
+            SessionCommand::Send(new) if new.once.is_some() => self.send_once(caller, new, answer, context),
+            SessionCommand::Send(new) => self.send(&caller, new, answer, context),
+            SessionCommand::Messages { before, limit } => self.messages(before, limit, answer),
+            SessionCommand::Delete => self.delete(answer, context),
+            other => match self.decide(&caller, other, context) {
+                Ok(Decided::Now(reply)) => drop(answer.send(Ok(reply))),
+                Ok(Decided::After(outcome, reply)) => self.drive(outcome, context, move |_, _, result| {
+                    let _ = answer.send(result.map(|()| reply).map_err(from_commit));
+                }),
+                Ok(Decided::Granted(outcome, reply)) => self.drive(outcome, context, move |actor, context, result| {
+                    let committed = result.is_ok();
+                    let _ = answer.send(result.map(|()| reply).map_err(from_commit));
+                    if committed {
+                        actor.after_grant(context);
+                    }
+                }),
+                Ok(Decided::Later(asker, outcome)) => {
+                    if let Ok(live) = self.live() {
+                        live.askers.insert(asker, answer);
+                    }
+                    self.drive(outcome, context, |_, _, _| {});
+                }
+                Ok(Decided::Read(read)) => drop(actix_rt::spawn(async move { drop(answer.send(read.await)) })),
+                Err(fault) => drop(answer.send(Err(fault))),
+            },
+        }
+    }
+
+    fn decide(&mut self, caller: &Caller, command: SessionCommand, _: &mut Context<Self>) -> Result<Decided, Fault> {
+        let settings = self.shared.settings.clone();
+        let store = self.shared.store.clone();
+        let place = self.place.clone();
+        let live = self.live()?;
+        let source = &mut SystemSource;
+        let session = |live: &Live| Reply::Session(Box::new(live.machine.settings.clone()));
+        Ok(match command {
+            SessionCommand::Get => Decided::Now(session(live)),
+            SessionCommand::Change(change) => {
+                refuse_unknown_agent(&settings, &change)?;
+                let outcome = live.machine.change(change, source)?;
+                if let Some(rules) = settings.rules(&live.machine.settings.agent) {
+                    live.machine.set_rules(rules);
+                }
+                Decided::After(outcome, session(live))
+            }
+            SessionCommand::Archive => {
+                let asker = live.next_asker();
+                let outcome = live.machine.archive(asker, source);
+                Decided::After(outcome, session(live))
+            }
+            SessionCommand::Pause => Decided::After(live.machine.pause(source)?, session(live)),
+            SessionCommand::Resume => Decided::After(live.machine.resume(source)?, session(live)),
+            SessionCommand::Edit { message, content } => {
+                let (message, outcome) = live.machine.edit(message, content)?;
+                Decided::After(outcome, Reply::Message(place.1, message))
+            }
+            SessionCommand::Cancel(turn) => {
+                let asker = live.next_asker();
+                Decided::Later(asker, live.machine.cancel(turn, asker, source)?)
+            }
+            SessionCommand::Stop(turn, kind) => {
+                let asker = live.next_asker();
+                Decided::Later(asker, live.machine.stop(turn, kind, asker, source)?)
+            }
+            SessionCommand::Retry { turn, model } => {
+                let (user, request) = (caller.principal.user.clone(), caller.request_id.clone());
+                let (message, turn, outcome) = live.machine.retry(turn, user, model, request, source)?;
+                Decided::After(outcome, sent(live, message, turn))
+            }
+            SessionCommand::Todos => Decided::Now(Reply::Todos(live.machine.todos().to_vec())),
+            SessionCommand::TodosReplace(todos) => {
+                let outcome = live.machine.replace_todos(todos.clone())?;
+                Decided::After(outcome, Reply::Todos(todos))
+            }
+            SessionCommand::Approvals => {
+                let items = live.machine.approvals().iter().map(|a| (place.1, a.clone())).collect();
+                Decided::Now(Reply::Approvals(Page { items, next: None }))
+            }
+            SessionCommand::Decide { which, approved, reason } => {
+                let decision = Decision {
+                    by: Some(caller.principal.user.clone()),
+                    at: source.now(),
+                    reason,
+                    origin: caller.origin.to_string(),
+                };
+                let decided = live.approval(which).and_then(|id| live.machine.decide(id, approved, decision, source));
+                match decided {
+                    Some((approval, outcome)) => Decided::Granted(outcome, Reply::Decided { applied: true, approval }),
+                    None => Decided::Read(Box::pin(settled(store, place, which))),
+                }
+            }
+            // Handled before.
+            SessionCommand::Send(_) | SessionCommand::Messages { .. } | SessionCommand::Delete => {
+                return Err(Fault::plain(Code::Internal));
+            }
+        })
+    }
+
+    /// A message that may be repeated: first it is looked up, then it is sent with its key in the same transaction.
+    fn send_once(&mut self, caller: Caller, new: NewMessage, answer: Answerer, context: &mut Context<Self>) {
+        let Some(once) = new.once.clone() else { return };
+        let store = self.shared.store.clone();
+        let (organization, user) = (self.place.0.clone(), caller.principal.user.clone());
+        let look = async move { store.idempotency(&organization, &user, &once.key).await.map(|found| (found, once)) };
+        let then = look.into_actor(self).map(move |found, actor, context| match found {
+            Ok((Some(known), once)) => drop(answer.send(answered(&known.request, &known.answer, &once))),
+            Ok((None, _)) => actor.guarded(context, |actor, context| actor.send(&caller, new, answer, context)),
+            Err(fault) => drop(answer.send(Err(from_store(fault)))),
+        });
+        context.wait(then);
+    }
+
+    fn send(&mut self, caller: &Caller, new: NewMessage, answer: Answerer, context: &mut Context<Self>) {
+        let user = caller.principal.user.clone();
+        let once = new.once;
+        let send = Send {
+            user: user.clone(),
+            content: new.content,
+            attachments: new.attachments,
+            model: new.model,
+            busy: new.busy,
+            correlation_id: caller.request_id.clone(),
+        };
+        let result = self.live().and_then(|live| {
+            let (message, turn, outcome) = live.machine.send(send, &mut SystemSource)?;
+            Ok((sent(live, message, turn), outcome))
+        });
+        let (reply, outcome) = match result {
+            Ok(decided) => decided,
+            Err(fault) => return drop(answer.send(Err(fault))),
+        };
+        let idempotency = once.as_ref().map(|once| idempotency(&user, once, &reply));
+        let done = move |_: &mut Self, _: &mut Context<Self>, result: Result<(), CommitFault>| {
+            crate::failpoint::reach("send.answer");
+            let _ = answer.send(match (result, once) {
+                (Ok(()), _) => Ok(reply),
+                // Another conversation took the key in the same moment.
+                (Err(CommitFault::IdempotencyTaken { request, answer }), Some(once)) => {
+                    answered(&request, &answer, &once)
+                }
+                (Err(fault), _) => Err(from_commit(fault)),
+            });
+        };
+        self.drive_once(outcome, idempotency, context, Box::new(done));
+    }
+
+    fn messages(&mut self, before: Option<MessageId>, limit: usize, answer: Answerer) {
+        let store = self.shared.store.clone();
+        let (organization, id) = self.place.clone();
+        actix_rt::spawn(async move {
+            let found = store.messages(&organization, id, before, limit).await.map_err(from_store);
+            let page = found.and_then(|page| page.ok_or_else(|| Fault::not_found("message")));
+            let _ = answer.send(page.map(|page| {
+                let next = page.next.map(|id| id.to_string());
+                Reply::Messages(id, Page { items: page.items, next })
+            }));
+        });
+    }
+
+    /// Aborts what runs, then deletes.
+    fn delete(&mut self, answer: Answerer, context: &mut Context<Self>) {
+        let Ok(live) = self.live() else { return };
+        let asker = live.next_asker();
+        live.deleting = Some(answer);
+        let outcome = live.machine.archive(asker, &mut SystemSource);
+        self.drive(outcome, context, |actor, context, result| {
+            if result.is_ok() && actor.live().is_ok_and(|live| live.machine.is_idle()) {
+                actor.delete_now(context);
+            }
+        });
+    }
+
+    pub(super) fn history(&mut self, caller: &Caller, since: Option<&Position>, limit: usize) -> Result<Reply, Fault> {
+        self.allowed(caller, Access::Watch)?;
+        let Some((home, live)) = self.both() else { return Err(Fault::unavailable("the session is being loaded")) };
+        let machine = &live.machine;
+        let text_of = |message, part| machine.part_text(message, part);
+        let found = home.history(since, limit, SystemSource.now(), &text_of);
+        let recovered = found.is_some();
+        let events = found.unwrap_or_default().into_iter().map(|p| Arc::new(p.numbered.clone())).collect();
+        let Position { epoch, seq } = home.position();
+        Ok(Reply::History { epoch, seq, recovered, events })
+    }
+}
+
+/// What a command came to.
+enum Decided {
+    Now(Reply),
+    /// Once it is on disk.
+    After(Outcome, Reply),
+    /// The same, and then the tool may start.
+    Granted(Outcome, Reply),
+    /// When the machine says so.
+    Later(Asker, Outcome),
+    /// From the store.
+    Read(crate::domain::hub::LocalFuture<Result<Reply, Fault>>),
+}
+
+impl Live {
+    pub(super) fn next_asker(&mut self) -> Asker {
+        self.next_asker += 1;
+        self.next_asker
+    }
+}
+
+/// What a command does to the conversation.
+fn access_of(command: &SessionCommand) -> Access {
+    match command {
+        SessionCommand::Get
+        | SessionCommand::Messages { .. }
+        | SessionCommand::Todos
+        | SessionCommand::Approvals => Access::Watch,
+        SessionCommand::Decide { .. } => Access::Approve,
+        _ => Access::Steer,
+    }
+}
+
+fn refuse_unknown_agent(settings: &crate::actors::HubSettings, change: &SettingsChange) -> Result<(), Fault> {
+    match &change.agent {
+        Some(agent) if settings.agent(agent).is_none() => Err(Fault::field("agent", "no such agent")),
+        _ => Ok(()),
+    }
+}
+
+fn sent(live: &Live, message: MessageId, turn: TurnId) -> Reply {
+    let state = live.machine.turn(turn).map_or(TurnState::Queued, |t| t.state);
+    Reply::Sent { message, turn, state }
+}
+
+fn idempotency(user: &UserId, once: &Once, reply: &Reply) -> Idempotency {
+    let answer = match reply {
+        Reply::Sent { message, turn, state } => {
+            serde_json::json!({ "message": message.to_string(), "turn": turn.to_string(), "state": state.name() })
+        }
+        _ => serde_json::Value::Null,
+    };
+    Idempotency { user: user.clone(), key: once.key.clone(), request: once.request, answer: answer.to_string() }
+}
+
+/// The answer that the first try got, if this is the same request.
+fn answered(request: &[u8; 32], answer: &str, once: &Once) -> Result<Reply, Fault> {
+    if *request != once.request {
+        return Err(Fault::new(Code::Conflict, "the idempotency key was used for another request"));
+    }
+    let value: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+    let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let parsed = MessageId::parse(text("message")).ok().zip(TurnId::parse(text("turn")).ok());
+    let (message, turn) = parsed.ok_or_else(|| {
+        Fault::new(Code::Conflict, "the idempotency key was used for another request")
+    })?;
+    Ok(Reply::Sent { message, turn, state: TurnState::parse(text("state")).unwrap_or(TurnState::Queued) })
+}
+
+/// Somebody was first: what holds.
+async fn settled(store: crate::store::Store, place: Place, which: ApprovalRef) -> Result<Reply, Fault> {
+    let found: Option<Approval> = match which {
+        ApprovalRef::Request(id) => store.approval(&place.0, id).await.map_err(from_store)?.filter(|(c, _)| *c == place.1).map(|(_, a)| a),
+        ApprovalRef::Call(call) => {
+            let all = store.approvals(&place.0, place.1).await.map_err(from_store)?;
+            all.into_iter().find(|a| a.call == call)
+        }
+    };
+    match found {
+        Some(approval) => Ok(Reply::Decided { applied: false, approval: Arc::new(approval) }),
+        None => Err(Fault::not_found("approval")),
+    }
+}

@@ -1,0 +1,315 @@
+//! From an outcome to its effects: urgent things first, then the disk, then numbers, listeners, effects.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+use crate::actors::agent::{CancelTools, Generate, RunTool};
+use crate::actors::with_kit;
+use crate::domain::conversation::{Answer, Effect, Outcome, Urgent, Verdict};
+use crate::domain::event::Event;
+use crate::domain::ids::{ApprovalId, OrganizationId};
+use crate::domain::record::{Batch, Idempotency};
+use crate::domain::settings::Visibility;
+use crate::domain::tool_call::ToolPolicy;
+use crate::store::CommitFault;
+use crate::tools::ToolContext;
+
+/// Called once the outcome is on disk and told, or with the reason why not.
+type Done = Box<dyn FnOnce(&mut ConversationActor, &mut Context<ConversationActor>, Result<(), CommitFault>)>;
+
+impl ConversationActor {
+    /// Runs a handler. What panics in it costs this conversation a reload, and nobody else anything.
+    pub(super) fn guarded(&mut self, context: &mut Context<Self>, handle: impl FnOnce(&mut Self, &mut Context<Self>)) {
+        let handled = catch_unwind(AssertUnwindSafe(|| handle(self, context)));
+        if handled.is_err() {
+            tracing::error!(conversation = %self.place.1, "a conversation panicked and is loaded anew");
+            self.reload(context);
+        }
+    }
+
+    pub(super) fn drive(
+        &mut self,
+        outcome: Outcome,
+        context: &mut Context<Self>,
+        done: impl FnOnce(&mut Self, &mut Context<Self>, Result<(), CommitFault>) + 'static,
+    ) {
+        self.drive_once(outcome, None, context, Box::new(done));
+    }
+
+    /// Carries out an outcome. `idempotency` goes into the same transaction.
+    pub(super) fn drive_once(
+        &mut self,
+        outcome: Outcome,
+        idempotency: Option<Idempotency>,
+        context: &mut Context<Self>,
+        done: Done,
+    ) {
+        let Outcome { urgent, writes, events, effects } = outcome;
+        let Ok(live) = self.live() else { return done(self, context, Ok(())) };
+        for step in urgent {
+            match step {
+                Urgent::CloseUpstream { run } => {
+                    if let Some((_, cancel)) = live.upstream.take_if(|(known, _)| *known == run) {
+                        cancel.cancel();
+                    }
+                }
+                Urgent::CancelTools => live.agent.do_send(CancelTools),
+            }
+        }
+        if writes.is_empty() {
+            self.tell(events, effects, context);
+            return done(self, context, Ok(()));
+        }
+        let mut all = live.machine.checkpoint();
+        all.extend(writes);
+        let batch = Batch {
+            organization: self.place.0.clone(),
+            conversation: self.place.1,
+            at: SystemSource.now(),
+            writes: all,
+            idempotency,
+        };
+        let commit = self.shared.store.commit(batch).into_actor(self).map(move |result, actor, context| {
+            actor.guarded(context, |actor, context| match result {
+                Ok(()) => {
+                    crate::failpoint::reach("conversation.committed");
+                    actor.tell(events, effects, context);
+                    crate::failpoint::reach("conversation.told");
+                    done(actor, context, Ok(()));
+                }
+                Err(fault) => {
+                    done(actor, context, Err(fault.clone()));
+                    actor.commit_failed(&fault, context);
+                }
+            });
+        });
+        context.wait(commit);
+    }
+
+    fn commit_failed(&mut self, fault: &CommitFault, context: &mut Context<Self>) {
+        if !matches!(fault, CommitFault::IdempotencyTaken { .. }) {
+            tracing::error!(conversation = %self.place.1, %fault, "a batch was not written");
+        }
+        self.reload(context);
+    }
+
+    /// Numbers and sends what is on disk, then starts what follows from it.
+    pub(super) fn tell(&mut self, events: Vec<Event>, effects: Vec<Effect>, context: &mut Context<Self>) {
+        let at = SystemSource.now();
+        for event in events {
+            self.tell_others(&event);
+            if let Some(home) = &mut self.home {
+                home.publish(event, at);
+            }
+        }
+        for effect in effects {
+            self.perform(effect, context);
+        }
+        self.arm_checkpoint(context);
+        self.arm_alarm(context);
+    }
+
+    /// What other channels hear of it too.
+    fn tell_others(&self, event: &Event) {
+        let State::Live(live) = &self.state else { return };
+        let settings = &live.machine.settings;
+        let (owner, project) = match event {
+            Event::SessionUpdated { .. } | Event::AgentStatusChanged { .. } => (true, true),
+            Event::ApprovalRequired { .. } | Event::ApprovalResolved { .. } => (true, false),
+            _ => return,
+        };
+        let send = |channel: Channel| {
+            let key = ChannelKey::new(settings.organization.clone(), &channel);
+            fanout::announce(&self.shared.workers, key, event.clone());
+        };
+        if owner {
+            send(Channel::User(settings.user.clone()));
+        }
+        if let Some(id) = settings.project.filter(|_| project && settings.visibility == Visibility::Organization) {
+            send(Channel::Project(id));
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
+        match effect {
+            Effect::Generate { run } => self.generate(run),
+            Effect::RunTool { call, turn: _, tool, input } => self.run_tool(call, tool, input),
+            Effect::Answer { asker, answer } => {
+                let Answer::Ended { turn, state, receipt, usage } = answer;
+                if let Ok(live) = self.live()
+                    && let Some(waiting) = live.askers.remove(&asker)
+                {
+                    let _ = waiting.send(Ok(Reply::Ended { turn, state, receipt, usage }));
+                }
+            }
+            // The nearest deadline is armed after every outcome.
+            Effect::WakeAt(_) => {}
+        }
+        if let State::Live(live) = &mut self.state
+            && live.machine.is_idle()
+            && live.deleting.is_some()
+        {
+            self.delete_now(context);
+        }
+    }
+
+    fn generate(&mut self, run: Run) {
+        let Ok(live) = self.live() else { return };
+        let profile = live.machine.rules().agent.clone();
+        let tools = with_kit(|kit| kit.tools.specs(profile.tools.iter().map(|(name, _)| name.as_str())));
+        let Some(prompt) = live.machine.prompt(tools.unwrap_or_default()) else { return };
+        let cancel = CancellationToken::new();
+        live.upstream = Some((run, cancel.clone()));
+        live.agent.do_send(Generate { run, provider: profile.provider.clone(), prompt, cancel });
+    }
+
+    fn run_tool(&mut self, call: crate::domain::ids::PartId, tool: String, input: serde_json::Value) {
+        crate::failpoint::reach("tool.executing");
+        let organization: OrganizationId = self.place.0.clone();
+        let Ok(live) = self.live() else { return };
+        let context = ToolContext {
+            now: SystemSource.now(),
+            request_id: live.machine.current().map(|t| t.correlation_id.clone()).unwrap_or_default(),
+            organization,
+            user: live.machine.settings.user.clone(),
+            cancel: CancellationToken::new(),
+        };
+        live.agent.do_send(RunTool { call, tool, input, context });
+    }
+
+    /// What the agent session reports.
+    pub(super) fn report(&mut self, report: Report, context: &mut Context<Self>) {
+        let Ok(live) = self.live() else { return };
+        let source = &mut SystemSource;
+        let outcome = match report {
+            Report::Said { run, events } => {
+                let mut all = Outcome::default();
+                for event in events {
+                    let more = live.machine.on_stream(run, event, source);
+                    all.writes.extend(more.writes);
+                    all.events.extend(more.events);
+                }
+                // A part that ended has its row written with the next batch of facts, or by the next checkpoint.
+                return self.stream(all, context);
+            }
+            Report::StepEnded { run, end } => {
+                let verdicts = live.verdicts();
+                live.machine.on_step_ended(run, end, verdicts, source)
+            }
+            Report::UpstreamClosed { run, at } => live.machine.on_upstream_closed(run, at, source),
+            Report::ToolDone { call, report } => live.machine.on_tool_done(call, report, source),
+        };
+        self.drive(outcome, context, |_, _, _| {});
+    }
+
+    /// Streaming events go out at once; rows that came with them follow by themselves.
+    fn stream(&mut self, outcome: Outcome, context: &mut Context<Self>) {
+        if !outcome.writes.is_empty() {
+            self.write_behind(outcome.writes, context);
+        }
+        self.tell(outcome.events, outcome.effects, context);
+    }
+
+    /// Rows that nobody waits for. They are written in order with everything else.
+    fn write_behind(&mut self, writes: Vec<crate::domain::record::Write>, context: &mut Context<Self>) {
+        let batch = Batch {
+            organization: self.place.0.clone(),
+            conversation: self.place.1,
+            at: SystemSource.now(),
+            writes,
+            idempotency: None,
+        };
+        let life = self.life;
+        let commit = self.shared.store.commit(batch).into_actor(self).map(move |result, actor, context| {
+            if let Err(fault) = result
+                && actor.life == life
+            {
+                actor.commit_failed(&fault, context);
+            }
+        });
+        context.spawn(commit);
+    }
+
+    fn arm_checkpoint(&mut self, context: &mut Context<Self>) {
+        let State::Live(live) = &mut self.state else { return };
+        if live.checkpoint_armed || live.upstream.is_none() {
+            return;
+        }
+        live.checkpoint_armed = true;
+        context.run_later(CHECKPOINT, |actor, context| {
+            let Ok(live) = actor.live() else { return };
+            live.checkpoint_armed = false;
+            let writes = live.machine.checkpoint();
+            if !writes.is_empty() {
+                actor.write_behind(writes, context);
+            }
+            actor.arm_checkpoint(context);
+        });
+    }
+
+    /// Wakes up for the nearest deadline of an approval.
+    pub(super) fn arm_alarm(&mut self, context: &mut Context<Self>) {
+        let State::Live(live) = &mut self.state else { return };
+        let next = live.machine.next_deadline();
+        if next == live.alarm.as_ref().map(|(at, _)| *at) {
+            return;
+        }
+        if let Some((_, handle)) = live.alarm.take() {
+            context.cancel_future(handle);
+        }
+        let Some(at) = next else { return };
+        let wait = Duration::from_millis(at.since(SystemSource.now()).max(0) as u64);
+        let handle = context.run_later(wait, |actor, context| {
+            let Ok(live) = actor.live() else { return };
+            live.alarm = None;
+            let outcome = live.machine.on_clock(&mut SystemSource);
+            actor.drive(outcome, context, |actor, context, _| actor.arm_alarm(context));
+        });
+        live.alarm = Some((at, handle));
+    }
+
+    /// The second batch of a grant: the tool starts.
+    pub(super) fn after_grant(&mut self, context: &mut Context<Self>) {
+        crate::failpoint::reach("approval.granted");
+        let Ok(live) = self.live() else { return };
+        let outcome = live.machine.run_granted(&mut SystemSource);
+        self.drive(outcome, context, |_, _, _| {});
+    }
+}
+
+impl Live {
+    /// What the table of tools says about the calls of this step.
+    fn verdicts(&self) -> Vec<Verdict> {
+        let profile = &self.machine.rules().agent;
+        let judge = |call: crate::domain::tool_call::ToolCall| {
+            let offered = profile.tools.iter().find(|(name, _)| *name == call.tool);
+            let found = with_kit(|kit| kit.tools.get(&call.tool)).flatten();
+            let (Some((_, policy)), Some(tool)) = (offered, found) else {
+                return Verdict {
+                    policy: ToolPolicy::Deny,
+                    summary: String::new(),
+                    risks: Vec::new(),
+                    concurrent: false,
+                    error: Some(format!("no such tool: {}", call.tool)),
+                };
+            };
+            Verdict {
+                policy: *policy,
+                summary: tool.summary(&call.input),
+                risks: tool.risks(&call.input),
+                concurrent: tool.concurrent(),
+                error: tool.check(&call.input).err(),
+            }
+        };
+        self.machine.unjudged_calls().into_iter().map(judge).collect()
+    }
+
+    /// Which pending approval is meant.
+    pub(super) fn approval(&self, which: crate::domain::command::ApprovalRef) -> Option<ApprovalId> {
+        use crate::domain::command::ApprovalRef;
+        match which {
+            ApprovalRef::Request(id) => Some(id),
+            ApprovalRef::Call(call) => self.machine.approvals().iter().find(|a| a.call == call).map(|a| a.id),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! How a conversation comes to life, comes back after a failure, rests, and ends.
+
+use super::*;
+use crate::domain::conversation::Outcome;
+use crate::domain::event::Event;
+use crate::domain::record::{Batch, Stored, Write};
+use crate::fanout::{PresenceRule, new_epoch};
+use crate::store::{CommitFault, StoreFault};
+
+/// Messages and bytes of text that are kept in memory.
+const LOADED_MESSAGES: usize = 2000;
+const LOADED_BYTES: usize = 4 << 20;
+
+/// The longest pause between two tries to load.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What loading came to.
+enum Loaded {
+    Nothing,
+    Ready(Box<Conversation>, Outcome),
+}
+
+impl ConversationActor {
+    /// Reads the rows and settles them before anybody is answered.
+    pub(super) fn load(&mut self, context: &mut Context<Self>) {
+        self.life += 1;
+        let store = self.shared.store.clone();
+        let settings = self.shared.settings.clone();
+        let (organization, id) = self.place.clone();
+        let load = async move {
+            let stored = store.load(&organization, id, LOADED_MESSAGES, LOADED_BYTES).await.map_err(from_store)?;
+            let Some(stored) = stored else { return Ok(Loaded::Nothing) };
+            let Stored { settings: row, .. } = &stored;
+            let rules = settings.rules(&row.agent).ok_or_else(|| Fault::unavailable("no agent is configured"))?;
+            let (machine, mut outcome) = Conversation::recover(stored, rules, &mut SystemSource);
+            let writes = std::mem::take(&mut outcome.writes);
+            if !writes.is_empty() {
+                let at = SystemSource.now();
+                let batch = Batch { organization, conversation: id, at, writes, idempotency: None };
+                store.commit(batch).await.map_err(from_commit)?;
+            }
+            Ok(Loaded::Ready(Box::new(machine), outcome))
+        };
+        let then = load.into_actor(self).map(|loaded, actor, context| match loaded {
+            Ok(Loaded::Nothing) => actor.absent(context),
+            Ok(Loaded::Ready(machine, outcome)) => actor.come_alive(machine, outcome, context),
+            Err(fault) => actor.try_again(fault, context),
+        });
+        context.wait(then);
+    }
+
+    fn come_alive(&mut self, machine: Box<Conversation>, outcome: Outcome, context: &mut Context<Self>) {
+        self.tries = 0;
+        let agent = AgentSession::new(context.address().recipient()).start();
+        let live = Live {
+            machine: *machine,
+            agent,
+            upstream: None,
+            askers: HashMap::new(),
+            next_asker: 1,
+            checkpoint_armed: false,
+            alarm: None,
+            deleting: None,
+        };
+        self.state = State::Live(Box::new(live));
+        let epoch = new_epoch();
+        let link: Arc<dyn HomeLink> = Arc::new(Link { epoch: epoch.clone(), home: context.address() });
+        match &mut self.home {
+            None => {
+                let (workers, ring) = (self.shared.workers.clone(), self.shared.settings.session_ring);
+                self.home = Some(Home::new(self.channel.clone(), workers, link, epoch, ring, PresenceRule::Told));
+            }
+            Some(_) => {
+                let Some((home, live)) = self.both() else { return };
+                let machine = &live.machine;
+                home.reset(epoch, link, &mut |presence| snapshot_of(machine, presence));
+            }
+        }
+        self.count_answerers(context);
+        self.tell(Vec::new(), outcome.effects, context);
+    }
+
+    fn absent(&mut self, context: &mut Context<Self>) {
+        self.state = State::Absent;
+        self.dismiss_all(&Fault::not_found("session"));
+        self.registry.do_send(Forget { place: self.place.clone(), address: context.address() });
+        // Letters that are under way are answered; then nobody knows this address any more.
+        context.run_later(Duration::from_secs(1), |_, context| context.stop());
+    }
+
+    fn try_again(&mut self, fault: Fault, context: &mut Context<Self>) {
+        tracing::warn!(conversation = %self.place.1, %fault, tries = self.tries, "a conversation could not be loaded");
+        self.state = State::Down { fault };
+        let pause = Duration::from_millis(200 << self.tries.min(6)).min(LONGEST_PAUSE);
+        self.tries += 1;
+        context.run_later(pause, |actor, context| {
+            if matches!(actor.state, State::Down { .. }) {
+                actor.load(context);
+            }
+        });
+    }
+
+    /// Throws the state in memory away and takes it from disk, under a new epoch. Listeners stay.
+    pub(super) fn reload(&mut self, context: &mut Context<Self>) {
+        if let State::Live(live) = std::mem::replace(&mut self.state, State::Loading) {
+            if let Some((_, cancel)) = live.upstream {
+                cancel.cancel();
+            }
+            live.agent.do_send(Stop);
+            for (_, waiting) in live.askers {
+                let _ = waiting.send(Err(Fault::unavailable("the session was loaded anew; ask again")));
+            }
+            if let Some(waiting) = live.deleting {
+                let _ = waiting.send(Err(Fault::unavailable("the session was loaded anew; ask again")));
+            }
+            if let Some((_, handle)) = live.alarm {
+                context.cancel_future(handle);
+            }
+        }
+        self.load(context);
+    }
+
+    /// Leaves memory when nobody needs it.
+    pub(super) fn rest(&mut self, context: &mut Context<Self>) {
+        let deserted = self.home.as_ref().is_none_or(Home::is_deserted);
+        let idle = match &mut self.state {
+            State::Live(live) => {
+                if live.machine.is_idle() {
+                    live.machine.trim(LOADED_BYTES);
+                }
+                live.machine.is_idle()
+            }
+            _ => false,
+        };
+        let unused = SystemSource.now().since(self.last_used) > self.shared.settings.rest_after;
+        if idle && deserted && unused {
+            let forget = Forget { place: self.place.clone(), address: context.address() };
+            // The registry forgets the address first; a letter that comes before it answers keeps the actor awake.
+            let asked = SystemSource.now();
+            let then = self.registry.send(forget).into_actor(self).map(move |_, actor, context| {
+                if actor.last_used < asked && actor.home.as_ref().is_none_or(Home::is_deserted) {
+                    context.stop();
+                }
+            });
+            context.spawn(then);
+        }
+    }
+
+    /// The hub stops: a turn at work is cut off and marked; what waits goes on after the next start.
+    pub(super) fn drain(&mut self, context: &mut Context<Self>) {
+        let Ok(live) = self.live() else { return };
+        let outcome = live.machine.interrupt(&mut SystemSource);
+        self.drive(outcome, context, |_, _, _| {});
+    }
+
+    pub(super) fn dismiss_all(&mut self, fault: &Fault) {
+        let Some(home) = &mut self.home else { return };
+        let everybody: Vec<_> = home.members().map(|(connection, dialect, _)| (connection, dialect)).collect();
+        for (connection, dialect) in everybody {
+            home.dismiss(connection, dialect, fault, SystemSource.now());
+        }
+    }
+
+    /// Nothing runs any more: the rows go, and everybody is told.
+    pub(super) fn delete_now(&mut self, context: &mut Context<Self>) {
+        let Ok(live) = self.live() else { return };
+        let Some(waiting) = live.deleting.take() else { return };
+        let settings = Arc::new(live.machine.settings.clone());
+        let outcome = Outcome {
+            writes: vec![Write::DeleteConversation],
+            events: vec![Event::SessionUpdated { settings, deleted: true }],
+            ..Outcome::default()
+        };
+        self.drive(outcome, context, |actor, context, result| {
+            let _ = waiting.send(result.map(|()| Reply::Deleted).map_err(from_commit_ref));
+            if actor.live().is_ok() {
+                actor.absent(context);
+            }
+        });
+    }
+}
+
+/// Ends an agent session with its conversation's life.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+impl Handler<Stop> for AgentSession {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
+        context.stop();
+    }
+}
+
+pub(crate) fn from_store(fault: StoreFault) -> Fault {
+    tracing::error!(%fault, "the store could not be read");
+    Fault::unavailable("the store cannot be read at the moment")
+}
+
+pub(crate) fn from_commit(fault: CommitFault) -> Fault {
+    from_commit_ref(fault)
+}
+
+fn from_commit_ref(fault: CommitFault) -> Fault {
+    match fault {
+        CommitFault::Full(_) => Fault::unavailable("the disk is full: nothing was stored"),
+        CommitFault::Unavailable(_) => Fault::unavailable("the store does not answer; it is not known what was stored"),
+        CommitFault::QueueFull => Fault::unavailable("too much waits to be written"),
+        CommitFault::IdempotencyTaken { .. } => {
+            Fault::new(crate::error::Code::Conflict, "the idempotency key was used for another request")
+        }
+        CommitFault::Refused(text) => {
+            tracing::error!(text, "the store refused rows");
+            Fault::internal("the store refused the rows")
+        }
+    }
+}

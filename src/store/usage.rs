@@ -1,0 +1,90 @@
+//! What was used, by model.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Double, Nullable, Text};
+
+use super::Store;
+use super::fault::StoreFault;
+use crate::domain::command::UsageRow;
+use crate::domain::ids::{OrganizationId, Timestamp, UserId};
+use crate::domain::usage::Usage;
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Nullable<Text>)]
+    provider: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    model: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    turns: i64,
+    #[diesel(sql_type = BigInt)]
+    input: i64,
+    #[diesel(sql_type = BigInt)]
+    output: i64,
+    #[diesel(sql_type = BigInt)]
+    cache_read: i64,
+    #[diesel(sql_type = BigInt)]
+    cache_write: i64,
+    #[diesel(sql_type = Nullable<Double>)]
+    cost: Option<f64>,
+}
+
+/// Sums come as `numeric` on one backend: each is cast to what the row holds.
+const SUMS: &str = "count(*) as turns, \
+    cast(coalesce(sum(t.input_tokens), 0) as bigint) as input, \
+    cast(coalesce(sum(t.output_tokens), 0) as bigint) as output, \
+    cast(coalesce(sum(t.cache_read_tokens), 0) as bigint) as cache_read, \
+    cast(coalesce(sum(t.cache_write_tokens), 0) as bigint) as cache_write, \
+    sum(t.cost) as cost";
+
+impl Store {
+    /// Turns of one user that began since `from`, summed by provider and model, the most used first.
+    pub async fn usage(
+        &self,
+        organization: &OrganizationId,
+        user: &UserId,
+        from: Timestamp,
+    ) -> Result<Vec<UsageRow>, StoreFault> {
+        let (organization, user) = (organization.to_string(), user.to_string());
+        self.read(move |c| {
+            let query = |mark: [&str; 3]| {
+                format!(
+                    "select m.provider as provider, m.model as model, {SUMS} from turn t \
+                     join message m on m.organization_id = t.organization_id and m.id = t.answer_id \
+                     where t.organization_id = {} and t.user_id = {} and t.started_at >= {} \
+                     group by m.provider, m.model order by 3 desc",
+                    mark[0], mark[1], mark[2]
+                )
+            };
+            let marks = match c {
+                super::connection::AnyConnection::Sqlite(_) => ["?", "?", "?"],
+                super::connection::AnyConnection::Postgres(_) => ["$1", "$2", "$3"],
+            };
+            let rows: Vec<Row> = diesel::sql_query(query(marks))
+                .bind::<Text, _>(organization)
+                .bind::<Text, _>(user)
+                .bind::<BigInt, _>(from.0)
+                .load(c)?;
+            Ok(rows.into_iter().map(UsageRow::from).collect())
+        })
+        .await
+    }
+}
+
+impl From<Row> for UsageRow {
+    fn from(row: Row) -> Self {
+        let tokens = |n: i64| u64::try_from(n).unwrap_or(0);
+        Self {
+            provider: row.provider.unwrap_or_default(),
+            model: row.model.unwrap_or_default(),
+            turns: tokens(row.turns),
+            usage: Usage {
+                input: tokens(row.input),
+                output: tokens(row.output),
+                cache_read: tokens(row.cache_read),
+                cache_write: tokens(row.cache_write),
+                cost: row.cost,
+            },
+        }
+    }
+}
