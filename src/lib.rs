@@ -1,4 +1,10 @@
 //! Switchboard: a self-hosted, actor-based real-time hub for AI agents.
 
+pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod error;
+pub mod http;
+pub mod store;
+pub mod telemetry;

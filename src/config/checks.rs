@@ -138,9 +138,13 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
     if tls.is_empty() != key.is_empty() {
         return refuse("tls.certificate and tls.key belong together: set both or none".into());
     }
-    for (name, origin) in config.server.origins.iter().map(|o| ("server.origins", o)).chain(
-        Some(("server.public_url", &config.server.public_url)).filter(|(_, url)| !url.is_empty()),
-    ) {
+    for (name, origin) in config
+        .server
+        .origins
+        .iter()
+        .map(|o| ("server.origins", o))
+        .chain(Some(("server.public_url", &config.server.public_url)).filter(|(_, url)| !url.is_empty()))
+    {
         origin_like(name, origin)?;
     }
     for (name, text) in [
