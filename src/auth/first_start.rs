@@ -6,7 +6,7 @@ use super::keys;
 use crate::config::Config;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
 use crate::domain::principal::Role;
-use crate::domain::record::{Organization, User};
+use crate::domain::record::{Organization, SignInLink, User};
 use crate::error::Fault;
 use crate::store::Store;
 
@@ -24,11 +24,8 @@ fn owner_key() -> Result<(OrganizationId, UserId), Fault> {
 
 /// Makes the organization's row where it is missing.
 pub async fn ensure_organization(store: &Store, id: &OrganizationId, now: Timestamp) -> Result<(), Fault> {
-    if store.organization(id).await.map_err(fault_of)?.is_some() {
-        return Ok(());
-    }
     let row = Organization { id: id.clone(), name: id.to_string(), created_at: now };
-    store.put_organization(row).await.map_err(fault_of)
+    store.ensure_organization(row).await.map(drop).map_err(fault_of)
 }
 
 /// Makes the first owner, who administers the hub, where it is missing. Before anybody can connect: so that no token
@@ -36,12 +33,8 @@ pub async fn ensure_organization(store: &Store, id: &OrganizationId, now: Timest
 pub async fn create_owner(store: &Store, now: Timestamp) -> Result<User, Fault> {
     let (organization, id) = owner_key()?;
     ensure_organization(store, &organization, now).await?;
-    if let Some(owner) = store.user(&organization, &id).await.map_err(fault_of)? {
-        return Ok(owner);
-    }
     let owner = User { organization, id, role: Role::Owner, managed: true, hub_admin: true, created_at: now };
-    store.put_user(owner.clone()).await.map_err(fault_of)?;
-    Ok(owner)
+    store.ensure_user(owner).await.map_err(fault_of)
 }
 
 /// A link for the owner, if nobody ever signed in as the owner: at the first start, and again until it was used.
@@ -52,7 +45,13 @@ pub async fn invite(store: &Store, config: &Config, now: Timestamp) -> Result<Op
     }
     let code = keys::generate("")?;
     let lifetime = i64::try_from(config.auth.sign_in_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
-    let hash = keys::hash(code.expose_secret());
-    store.put_sign_in_link(hash, &owner.organization, &owner.id, now.plus_millis(lifetime)).await.map_err(fault_of)?;
+    let link = SignInLink {
+        hash: keys::hash(code.expose_secret()),
+        organization: owner.organization,
+        user: owner.id,
+        created_at: now,
+        expires_at: now.plus_millis(lifetime),
+    };
+    store.put_sign_in_link(link).await.map_err(fault_of)?;
     Ok(Some(format!("{}/sign-in?code={}", config.base_url(), code.expose_secret()).into()))
 }

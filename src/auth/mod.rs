@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::Config;
 use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
 use crate::domain::principal::{Credential, Principal, Role};
-use crate::domain::record::{ApiKey, Session, User};
+use crate::domain::record::{ApiKey, HubSession, User};
 use crate::error::{Code, Fault};
 use crate::store::Store;
 use crate::telemetry;
@@ -46,7 +46,7 @@ pub struct Authenticator {
     keys: Remember<[u8; 32], ApiKey>,
     /// Hashes of the keys that were used since the start, by the keys' ids: there are no more of them than rows.
     key_hashes: DashMap<String, [u8; 32]>,
-    sessions: Remember<[u8; 32], Session>,
+    sessions: Remember<[u8; 32], HubSession>,
 }
 
 impl Authenticator {

@@ -16,7 +16,7 @@ impl Authenticator {
     /// Uses up a link's code and begins a session.
     pub async fn sign_in(&self, code: &str) -> Result<SignedIn, Fault> {
         let now = SystemSource.now();
-        let taken = self.store.take_sign_in_link(keys::hash(code), now).await.map_err(fault_of)?;
+        let taken = self.store.use_sign_in_link(keys::hash(code), now).await.map_err(fault_of)?;
         let Some((organization, user)) = taken else {
             return Err(Fault::new(
                 Code::Unauthorized,
@@ -27,7 +27,7 @@ impl Authenticator {
         let secret = keys::generate(keys::SESSION)?;
         let lifetime = i64::try_from(self.config.auth.session_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         let hash = keys::hash(secret.expose_secret());
-        let session = Session {
+        let session = HubSession {
             hash,
             organization: organization.clone(),
             user: user.clone(),
@@ -106,7 +106,7 @@ impl Authenticator {
             hub_admin: false,
             created_at: now,
         };
-        self.store.add_user(fresh).await.map_err(fault_of)
+        self.store.ensure_user(fresh).await.map_err(fault_of)
     }
 
     /// The row of a user who must exist.
@@ -121,11 +121,11 @@ impl Authenticator {
         Ok(found)
     }
 
-    pub(super) async fn session(&self, hash: [u8; 32], now: Timestamp) -> Result<Session, Fault> {
+    pub(super) async fn session(&self, hash: [u8; 32], now: Timestamp) -> Result<HubSession, Fault> {
         let session = match self.sessions.get(&hash) {
             Some(session) => session,
             None => {
-                let found = self.store.session(hash).await.map_err(fault_of)?;
+                let found = self.store.session_by_hash(hash).await.map_err(fault_of)?;
                 let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the session is not known"))?;
                 self.sessions.put(hash, found.clone());
                 found

@@ -114,3 +114,45 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
+
+/// A link that signs a user in once. Only the hash of what it carries is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignInLink {
+    /// SHA-256 of the link's secret.
+    pub hash: [u8; 32],
+    pub organization: OrganizationId,
+    pub user: UserId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// A browser that is signed in. Only the hash of its cookie is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HubSession {
+    /// SHA-256 of the cookie's value.
+    pub hash: [u8; 32],
+    pub organization: OrganizationId,
+    pub user: UserId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A fact as it is read back: `n` rises by exactly one within its conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFact {
+    pub n: u64,
+    pub at: Timestamp,
+    pub kind: String,
+    pub turn: Option<TurnId>,
+    pub by: Option<UserId>,
+    pub refs: serde_json::Value,
+}
+
+/// A piece of a list, and where the next one begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T, C> {
+    pub items: Vec<T>,
+    /// Absent at the end of the list.
+    pub next: Option<C>,
+}

@@ -1,0 +1,17 @@
+drop table message_index;
+drop table idempotency;
+drop table fact;
+drop table todo_list;
+drop table approval;
+drop table part_tail;
+drop table part;
+drop table message;
+drop table turn;
+drop table conversation;
+drop table project;
+drop table secret;
+drop table hub_session;
+drop table sign_in_link;
+drop table api_key;
+drop table account;
+drop table organization;

@@ -1,0 +1,255 @@
+//! The tables, as both backends have them. Ids and JSON are text, times are milliseconds.
+
+diesel::table! {
+    organization (id) {
+        id -> Text,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    account (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        role -> Text,
+        managed -> Bool,
+        hub_admin -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_key (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        user_id -> Text,
+        name -> Text,
+        hash -> Binary,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sign_in_link (hash) {
+        hash -> Binary,
+        organization_id -> Text,
+        user_id -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    hub_session (hash) {
+        hash -> Binary,
+        organization_id -> Text,
+        user_id -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    secret (name) {
+        name -> Text,
+        value -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    project (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    conversation (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        user_id -> Text,
+        project_id -> Nullable<Text>,
+        title -> Text,
+        state -> Text,
+        visibility -> Text,
+        agent -> Text,
+        model -> Nullable<Text>,
+        thinking -> Text,
+        channel -> Nullable<Text>,
+        next_turn_no -> BigInt,
+        input_tokens -> BigInt,
+        output_tokens -> BigInt,
+        cache_read_tokens -> BigInt,
+        cache_write_tokens -> BigInt,
+        cost -> Nullable<Double>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    turn (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        conversation_id -> Text,
+        no -> BigInt,
+        state -> Text,
+        live -> Bool,
+        message_id -> Text,
+        answer_id -> Nullable<Text>,
+        user_id -> Text,
+        model -> Nullable<Text>,
+        steps -> Integer,
+        input_tokens -> BigInt,
+        output_tokens -> BigInt,
+        cache_read_tokens -> BigInt,
+        cache_write_tokens -> BigInt,
+        cost -> Nullable<Double>,
+        retry_of -> Nullable<Text>,
+        receipt -> Nullable<Text>,
+        error -> Nullable<Text>,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+        boot -> Text,
+    }
+}
+
+diesel::table! {
+    message (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        conversation_id -> Text,
+        turn_id -> Text,
+        turn_no -> BigInt,
+        idx -> Integer,
+        author -> Text,
+        user_id -> Nullable<Text>,
+        state -> Text,
+        superseded -> Bool,
+        provider -> Nullable<Text>,
+        model -> Nullable<Text>,
+        input_tokens -> Nullable<BigInt>,
+        output_tokens -> Nullable<BigInt>,
+        cache_read_tokens -> Nullable<BigInt>,
+        cache_write_tokens -> Nullable<BigInt>,
+        cost -> Nullable<Double>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    part (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        message_id -> Text,
+        idx -> Integer,
+        kind -> Text,
+        text -> Text,
+        data -> Nullable<Text>,
+        size -> BigInt,
+    }
+}
+
+diesel::table! {
+    part_tail (n) {
+        n -> BigInt,
+        organization_id -> Text,
+        conversation_id -> Text,
+        part_id -> Text,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    approval (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        conversation_id -> Text,
+        turn_id -> Text,
+        call_id -> Text,
+        tool -> Text,
+        summary -> Text,
+        risks -> Text,
+        input -> Text,
+        correlation_id -> Text,
+        state -> Text,
+        pending -> Bool,
+        requested_at -> BigInt,
+        deadline -> BigInt,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        origin -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    todo_list (organization_id, conversation_id) {
+        organization_id -> Text,
+        conversation_id -> Text,
+        items -> Text,
+    }
+}
+
+diesel::table! {
+    fact (organization_id, conversation_id, n) {
+        organization_id -> Text,
+        conversation_id -> Text,
+        n -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        turn_id -> Nullable<Text>,
+        user_id -> Nullable<Text>,
+        refs -> Text,
+    }
+}
+
+diesel::table! {
+    idempotency (organization_id, user_id, key) {
+        organization_id -> Text,
+        user_id -> Text,
+        key -> Text,
+        conversation_id -> Text,
+        request -> Binary,
+        answer -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    message_index (n) {
+        n -> BigInt,
+        organization_id -> Text,
+        conversation_id -> Text,
+        message_id -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    organization,
+    account,
+    api_key,
+    sign_in_link,
+    hub_session,
+    secret,
+    project,
+    conversation,
+    turn,
+    message,
+    part,
+    part_tail,
+    approval,
+    todo_list,
+    fact,
+    idempotency,
+    message_index
+);
