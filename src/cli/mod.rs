@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::auth::folder;
-use crate::config::{self, Config, ConfigError, Flags, Loaded};
+use crate::config::{self, Config, ConfigError, Flags, Level, Loaded};
 use crate::error::Fault;
 use crate::store::{CommitFault, Store, StoreFault, StoreSettings};
 use crate::telemetry;
@@ -185,8 +185,17 @@ fn load(place: Place, listen: Option<String>) -> Result<Loaded, ConfigError> {
     config::load(&flags, environment)
 }
 
+/// For commands that answer on standard output: says what is wrong, and what was asked for by `log.level = "debug"`.
 fn warn(loaded: &Loaded) {
-    telemetry::start_logging(&loaded.config.log);
+    let mut log = loaded.config.log.clone();
+    if log.level == Level::Info {
+        log.level = Level::Warn;
+    }
+    telemetry::start_logging(&log);
+    warnings(loaded);
+}
+
+fn warnings(loaded: &Loaded) {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

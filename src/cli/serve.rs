@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::{App, HttpServer, middleware, web};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Failure, store_settings, warn};
+use super::{Failure, store_settings, warnings};
 use crate::auth::{self, Authenticator, first_start, folder};
 use crate::config::{Config, Loaded};
 use crate::domain::ids::{Source, SystemSource};
@@ -17,7 +17,8 @@ use crate::telemetry;
 pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
     loaded.config.check_binding()?;
     loaded.config.check_files()?;
-    warn(&loaded);
+    telemetry::start_logging(&loaded.config.log);
+    warnings(&loaded);
     folder::create(&loaded.config.server.data).map_err(Failure::Failed)?;
     let files = telemetry::raise_open_files_limit();
     tracing::debug!(files, "limit on open files");
