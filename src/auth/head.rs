@@ -169,3 +169,61 @@ fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Uri;
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn seen(peer: &str, trusted: &[&str], forwarded: &[(&'static str, &'static str)]) -> (String, bool, bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in forwarded {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let trusted: Vec<Network> = trusted.iter().map(|text| Network::parse(text).unwrap()).collect();
+        let (uri, peer) = (Uri::from_static("/"), SocketAddr::new(peer.parse().unwrap(), 1));
+        let head = Head::new(&Method::GET, &uri, &headers, peer, false, &trusted);
+        (head.peer.to_string(), head.local, head.secure)
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        const FOR: &str = "x-forwarded-for";
+        const PROTO: &str = "x-forwarded-proto";
+        let is = |address: &str, local, secure| (address.to_owned(), local, secure);
+        assert_eq!(seen("127.0.0.1", &[], &[]), is("127.0.0.1", true, false));
+        assert_eq!(seen("::ffff:127.0.0.1", &[], &[]), is("127.0.0.1", true, false));
+        assert_eq!(seen("192.0.2.1", &[], &[(FOR, "198.51.100.7"), (PROTO, "https")]), is("192.0.2.1", false, false));
+        assert_eq!(seen("127.0.0.1", &[], &[(FOR, "198.51.100.7")]), is("127.0.0.1", false, false));
+        let proxy = ["10.0.0.0/8"];
+        assert_eq!(
+            seen("10.1.1.1", &proxy, &[(FOR, "198.51.100.7"), (PROTO, "https")]),
+            is("198.51.100.7", false, true)
+        );
+        // What stands before the last stranger was written by the stranger.
+        assert_eq!(
+            seen("10.1.1.1", &proxy, &[(FOR, "127.0.0.1, 198.51.100.7, 10.2.2.2")]),
+            is("198.51.100.7", false, false)
+        );
+        assert_eq!(
+            seen("10.1.1.1", &proxy, &[(FOR, "198.51.100.7"), (FOR, "10.2.2.2")]),
+            is("198.51.100.7", false, false)
+        );
+        assert_eq!(seen("10.1.1.1", &proxy, &[(FOR, "198.51.100.7, nonsense")]), is("10.1.1.1", false, false));
+    }
+
+    #[test]
+    fn networks_hold_what_they_hold() {
+        let holds = |network: &str, address: &str| Network::parse(network).unwrap().contains(address.parse().unwrap());
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("192.0.2.1", "192.0.2.1") && !holds("192.0.2.1", "192.0.2.2"));
+        assert!(holds("0.0.0.0/0", "8.8.8.8") && !holds("0.0.0.0/0", "2001:db8::1"));
+        assert!(holds("2001:db8::/32", "2001:db8:1::1") && !holds("2001:db8::/32", "2001:db9::1"));
+        assert!(holds("10.0.0.0/8", "::ffff:10.0.0.1") && holds("::/0", "2001:db8::1"));
+        for bad in ["10.0.0.0/33", "10.0.0/8", "::/129", "proxy", "10.0.0.1/", ""] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+}

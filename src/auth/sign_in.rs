@@ -20,8 +20,8 @@ impl Authenticator {
         let Some((organization, user)) = taken else {
             return Err(Fault::new(
                 Code::Unauthorized,
-                "this link was used before or is too old; restart the hub for a new one, or make a token with \
-                 `switchboard token`",
+                "this link was used before or is too old; `switchboard token --user NAME` makes a token, which signs in \
+                 too",
             ));
         };
         let secret = keys::generate(keys::SESSION)?;

@@ -309,3 +309,46 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Flags, load};
+
+    fn with(pairs: &[(&str, &str)]) -> Config {
+        let flags = Flags { data: Some("/nowhere/at/all".into()), ..Flags::default() };
+        load(&flags, pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))).unwrap().config
+    }
+
+    #[test]
+    fn strangers_are_let_near_only_with_encryption_or_a_known_proxy() {
+        const LISTEN: &str = "SWITCHBOARD_LISTEN";
+        for fine in [
+            &[(LISTEN, "127.0.0.1:1")][..],
+            &[(LISTEN, "127.7.7.7:1")],
+            &[(LISTEN, "[::1]:1")],
+            &[(LISTEN, "[::ffff:127.0.0.1]:1")],
+            &[(LISTEN, "0.0.0.0:1"), ("SWITCHBOARD_SERVER__TRUSTED_PROXIES", "10.0.0.0/8")],
+            &[(LISTEN, "0.0.0.0:1"), ("SWITCHBOARD_TLS__CERTIFICATE", "c"), ("SWITCHBOARD_TLS__KEY", "k")],
+        ] {
+            assert_eq!(with(fine).check_binding(), Ok(()), "{fine:?}");
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            assert!(with(&[(LISTEN, open)]).check_binding().is_err(), "{open}");
+        }
+    }
+
+    #[test]
+    fn connections_are_what_open_files_leave_room_for() {
+        let server = with(&[]).server;
+        assert_eq!(server.connection_limits(1128), (1000, 250));
+        assert_eq!(server.connection_limits(10), (16, 4));
+        let set = with(&[("SWITCHBOARD_SERVER__MAX_CONNECTIONS", "50")]).server;
+        assert_eq!(set.connection_limits(1128), (50, 12));
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_in_the_environment() {
+        let tools = with(&[("SWITCHBOARD_AGENTS__ASSISTANT__TOOLS", " time , \"todo_write\",")]).agents;
+        assert_eq!(tools["assistant"].tools, ["time", "todo_write"]);
+    }
+}

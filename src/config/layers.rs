@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use figment::error::Kind;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -87,10 +88,12 @@ impl Provider for File {
 }
 
 fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
-    let dict: Dict = Figment::from(Toml::string(text))
-        .extract()
-        .map_err(|error| ConfigError(format!("{source} cannot be read: {}", error.kind)))?;
-    Ok(dict)
+    // Not through `extract`: its values would carry the mark of another source.
+    let parsed = Toml::string(text).data().map_err(|error| match error.kind {
+        Kind::Message(words) => ConfigError(format!("{source} cannot be read: {}", words.trim_end())),
+        kind => ConfigError(format!("{source} cannot be read: {kind}")),
+    });
+    Ok(parsed?.remove(&Profile::Default).unwrap_or_default())
 }
 
 /// Reads all layers. `environment` is the process's own, or a test's.
@@ -147,10 +150,12 @@ fn was_set(figment: &Figment, provider: &str) -> bool {
 /// The file named, which must exist; else the one in the data folder, where there is one.
 fn read_file(named: Option<&Path>, data: &Path) -> Result<Option<(String, Dict)>, ConfigError> {
     let path = named.map_or_else(|| data.join(FILE), Path::to_path_buf);
+    use std::io::ErrorKind::{NotADirectory, NotFound};
     let source = path.display().to_string();
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&text, &source).map(|dict| Some((source, dict))),
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // A data folder that is none is said where it is made.
+        Err(error) if named.is_none() && matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
         Err(error) => Err(ConfigError(format!("the configuration file {source} cannot be read: {error}"))),
     }
 }

@@ -13,7 +13,8 @@ use crate::telemetry;
 pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let head = edge.auth.head(request.head(), peer);
-    if !(head.local && names_this_machine(&head)) && !edge.principal(&request).await?.hub_admin {
+    let here = head.local && names_this_machine(&head);
+    if !here && !edge.principal(&request).await?.hub_admin {
         return Err(Fault::forbidden("metrics are for this machine and for administrators of the hub").into());
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";

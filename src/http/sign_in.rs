@@ -9,19 +9,22 @@ use serde_json::json;
 use super::{Edge, Refusal};
 use crate::auth::head::same_origin;
 use crate::auth::{COOKIE, Head, Route, keys};
+use crate::domain::ids::{Source, SystemSource};
+use crate::domain::principal::Credential;
 use crate::error::{Code, Fault};
 use crate::telemetry;
 
-/// The page a link opens. It only asks: what reads links ahead of people must not use them up.
+/// The page a link opens. It only asks: what reads links ahead of people must not use them up. Without a code it asks
+/// for a token.
 pub(super) async fn page(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let head = head(&request, &edge)?;
-    match head.query_value("code")? {
-        Some(code) => Ok(html(200, &form(&code))),
-        None => Ok(html(400, &sentence("This link is not complete: it has no code. Copy all of it."))),
-    }
+    Ok(match head.query_value("code")? {
+        Some(code) => html(200, &form(&code)),
+        None => html(200, &token_form("")),
+    })
 }
 
-/// Uses the code: `code=...` as a form or `{"code"}` as JSON. A browser is sent on to the console.
+/// Uses a link's code (`code`) or a JWT (`token`), as a form or as JSON. A browser is sent on to the console.
 pub(super) async fn sign_in(
     request: HttpRequest,
     body: web::Bytes,
@@ -30,17 +33,36 @@ pub(super) async fn sign_in(
     let head = head(&request, &edge)?;
     own_page(&head, &edge)?;
     let wants_page = head.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
-    let code = code(&body)?;
-    match edge.auth.sign_in(&code).await {
-        Ok(session) => {
+    let cookie = match (field(&body, "code")?, field(&body, "token")?) {
+        (Some(code), None) => by_link(&edge, &head, &code).await,
+        (None, Some(token)) => by_token(&edge, &head, token.trim()).await,
+        _ => Err(Fault::field("code", "either code or token must be there, as a form or as JSON")),
+    };
+    match cookie {
+        Ok(cookie) => {
             metrics::counter!(telemetry::SIGN_INS).increment(1);
-            let cookie = cookie(&edge, &head, session.secret.expose_secret(), edge.config.auth.session_seconds);
-            tracing::info!(organization = %session.organization, user = %session.user, "signed in by link");
             Ok(HttpResponse::SeeOther().cookie(cookie).insert_header((header::LOCATION, "/")).finish())
         }
-        Err(fault) if wants_page && fault.code == Code::Unauthorized => Ok(html(401, &sentence(&fault.message))),
+        Err(fault) if wants_page && fault.code == Code::Unauthorized => Ok(html(401, &token_form(&fault.message))),
         Err(fault) => Err(fault.into()),
     }
+}
+
+async fn by_link(edge: &Edge, head: &Head<'_>, code: &str) -> Result<Cookie<'static>, Fault> {
+    let session = edge.auth.sign_in(code).await?;
+    tracing::info!(organization = %session.organization, user = %session.user, "signed in by link");
+    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.auth.session_seconds))
+}
+
+/// The token itself becomes the cookie, for as long as it counts.
+async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'static>, Fault> {
+    let principal = edge.auth.token(token, None).await?;
+    let (Credential::Jwt, Some(end)) = (&principal.credential, principal.expires_at) else {
+        return Err(Fault::field("token", "a browser is signed in by a JWT; keys are for programs"));
+    };
+    tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
+    let left = end.since(SystemSource.now()) / 1000;
+    Ok(cookie(edge, head, token, u64::try_from(left).unwrap_or(0)))
 }
 
 /// Ends the browser's session, here and in the browser.
@@ -81,20 +103,20 @@ fn own_page(head: &Head<'_>, edge: &Edge) -> Result<(), Fault> {
     }
 }
 
-fn code(body: &[u8]) -> Result<String, Fault> {
-    let code = if body.first() == Some(&b'{') {
+fn field(body: &[u8], name: &str) -> Result<Option<String>, Fault> {
+    let value = if body.first() == Some(&b'{') {
         let json: serde_json::Value =
             serde_json::from_slice(body).map_err(|error| Fault::new(Code::BadRequest, format!("body: {error}")))?;
-        json.get("code").and_then(|code| code.as_str()).map(str::to_owned)
+        json.get(name).and_then(|value| value.as_str()).map(str::to_owned)
     } else {
-        url::form_urlencoded::parse(body).find(|(key, _)| key == "code").map(|(_, code)| code.into_owned())
+        url::form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
-    code.filter(|code| !code.is_empty()).ok_or_else(|| Fault::field("code", "is missing"))
+    Ok(value.filter(|value| !value.is_empty()))
 }
 
-fn cookie<'a>(edge: &Edge, head: &Head<'_>, value: &'a str, seconds: u64) -> Cookie<'a> {
+fn cookie(edge: &Edge, head: &Head<'_>, value: &str, seconds: u64) -> Cookie<'static> {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    Cookie::build(COOKIE, value)
+    Cookie::build(COOKIE, value.to_owned())
         .path("/")
         .http_only(true)
         // Lax: a link to the console from elsewhere finds the reader signed in. What changes anything checks Origin.
@@ -124,8 +146,14 @@ fn html(status: u16, inner: &str) -> HttpResponse {
         .body(page)
 }
 
-fn sentence(text: &str) -> String {
-    format!("<h1>Switchboard</h1><p>{}</p>", escaped(text))
+/// Asks for a token; `sentence` says why the last one, or the link, did not do.
+fn token_form(sentence: &str) -> String {
+    format!(
+        "<h1>Switchboard</h1><p>{}</p><form method=\"post\" action=\"/sign-in\">\
+         <label>A token, as <code>switchboard token --user NAME</code> prints it:<br>\
+         <input type=\"password\" name=\"token\" autocomplete=\"off\" required></label> <button>Sign in</button></form>",
+        escaped(sentence)
+    )
 }
 
 /// Sends itself off once somebody looks at it; the button is for browsers without scripts.

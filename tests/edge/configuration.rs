@@ -132,6 +132,9 @@ fn the_default_agent_talks_to_what_is_configured_and_others_inherit_from_it() {
     assert!(anthropic.contains("assistant talks to anthropic"), "{anthropic}");
     let set = talks(&[("ANTHROPIC_API_KEY", "y"), ("SWITCHBOARD_AGENTS__WRITER__PROVIDER", "demo")]);
     assert!(set.contains("writer talks to demo"), "{set}");
+    written(&data, "[providers.anthropic]\napi_key = \"y\"\nmodel = \"m\"\n");
+    let filed = talks(&[]);
+    assert!(filed.contains("good  agent: assistant talks to anthropic, model m"), "{filed}");
 }
 
 #[test]

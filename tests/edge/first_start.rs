@@ -64,7 +64,24 @@ fn the_link_is_looked_at_freely_and_used_once() {
 }
 
 #[test]
-fn a_hundred_hands_on_one_link_are_one_sign_in() {
+fn a_token_signs_a_browser_in_too() {
+    let data = Data::new();
+    let hub = Hub::start(&data.path(), &[]);
+    assert!(hub.get("/sign-in", &[]).body().contains("name=\"token\""));
+    let token = data.token(&["--user", "ann", "--role", "operator"]);
+    let answer = hub.send("POST", "/sign-in", &[], &format!("token={token}"));
+    assert_eq!(answer.status(), 303);
+    let cookie = answer.header("set-cookie").unwrap();
+    let age: u64 = cookie.split("Max-Age=").nth(1).unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&age), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    assert_eq!(hub.get("/api/v1/session", &[("Cookie", cookie)]).json()["role"], "operator");
+    assert_eq!(hub.send("POST", "/sign-in", &[], "token=nonsense").error().0, "unauthorized");
+    assert_eq!(hub.send("POST", "/sign-in", &[], &format!("token={token}&code=x")).error().0, "bad_request");
+}
+
+#[test]
+fn twenty_hands_on_one_link_are_one_sign_in() {
     let data = Data::new();
     let hub = Hub::start(&data.path(), &[]);
     let body = format!("{{\"code\":\"{}\"}}", hub.code().unwrap());
