@@ -12,6 +12,7 @@ mod reads;
 mod rows;
 mod schema;
 mod search;
+mod sign_ins;
 mod sqlite;
 mod tails;
 mod usage;

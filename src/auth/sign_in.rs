@@ -1,0 +1,204 @@
+//! Sessions of browsers, and the rows behind tokens and keys.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::*;
+
+/// A session that just began.
+pub struct SignedIn {
+    /// The cookie's value; only its hash is kept.
+    pub secret: SecretString,
+    pub organization: OrganizationId,
+    pub user: UserId,
+}
+
+impl Authenticator {
+    /// Uses up a link's code and begins a session.
+    pub async fn sign_in(&self, code: &str) -> Result<SignedIn, Fault> {
+        let now = SystemSource.now();
+        let taken = self.store.use_sign_in_link(keys::hash(code), now).await.map_err(fault_of)?;
+        let Some((organization, user)) = taken else {
+            return Err(Fault::new(
+                Code::Unauthorized,
+                "this link was used before or is too old; `switchboard token --user NAME` makes a token, which signs in \
+                 too",
+            ));
+        };
+        let secret = keys::generate(keys::SESSION)?;
+        let lifetime = i64::try_from(self.config.auth.session_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+        let hash = keys::hash(secret.expose_secret());
+        let session = HubSession {
+            hash,
+            organization: organization.clone(),
+            user: user.clone(),
+            created_at: now,
+            expires_at: now.plus_millis(lifetime),
+            revoked_at: None,
+        };
+        self.store.put_session(session).await.map_err(fault_of)?;
+        Ok(SignedIn { secret, organization, user })
+    }
+
+    /// Ends a session. Anything else in the cookie is left alone: it is not ours to end.
+    pub async fn sign_out(&self, cookie: &str) -> Result<(), Fault> {
+        if !cookie.starts_with(keys::SESSION) {
+            return Ok(());
+        }
+        let hash = keys::hash(cookie);
+        self.sessions.forget(&hash);
+        self.store.revoke_session(hash, SystemSource.now()).await.map_err(fault_of)?;
+        self.sessions.forget(&hash);
+        Ok(())
+    }
+
+    pub(super) async fn by_session(&self, token: &str, now: Timestamp) -> Result<Principal, Fault> {
+        let hash = keys::hash(token);
+        let session = self.session(hash, now).await?;
+        let user = self.user(&session.organization, &session.user).await?;
+        let credential = Credential::Session(session_id(&hash));
+        Ok(stored(user, credential, Some(session.expires_at)))
+    }
+
+    pub(super) async fn by_key(&self, token: &str, now: Timestamp) -> Result<Principal, Fault> {
+        let key = self.key(keys::hash(token), now).await?;
+        let user = self.user(&key.organization, &key.user).await?;
+        Ok(stored(user, Credential::ApiKey(key.id.to_string()), key.expires_at))
+    }
+
+    /// A verified token creates its user, and its organization where that is allowed.
+    pub(super) async fn by_claims(&self, claims: Claims, now: Timestamp) -> Result<Principal, Fault> {
+        let key = (claims.organization.clone(), claims.user.clone());
+        let user = match self.users.get(&key) {
+            Some(user) => user,
+            None => {
+                let user = self.known_or_new(&claims, now).await?;
+                self.users.put(key, user.clone());
+                user
+            }
+        };
+        Ok(Principal {
+            organization: claims.organization,
+            user: claims.user,
+            role: if user.managed { user.role } else { claims.role },
+            hub_admin: user.managed && user.hub_admin,
+            permissions: claims.permissions,
+            credential: Credential::Jwt,
+            expires_at: Some(claims.expires_at),
+        })
+    }
+
+    async fn known_or_new(&self, claims: &Claims, now: Timestamp) -> Result<User, Fault> {
+        let (organization, user) = (&claims.organization, &claims.user);
+        if let Some(known) = self.store.user(organization, user).await.map_err(fault_of)? {
+            return Ok(known);
+        }
+        if self.store.organization(organization).await.map_err(fault_of)?.is_none() {
+            if !self.config.auth.create_organizations {
+                return Err(Fault::forbidden("the token's organization does not exist here"));
+            }
+            first_start::ensure_organization(&self.store, organization, now).await?;
+        }
+        let fresh = User {
+            organization: organization.clone(),
+            id: user.clone(),
+            role: claims.role,
+            managed: false,
+            hub_admin: false,
+            created_at: now,
+        };
+        self.store.ensure_user(fresh).await.map_err(fault_of)
+    }
+
+    /// The row of a user who must exist.
+    pub(super) async fn user(&self, organization: &OrganizationId, user: &UserId) -> Result<User, Fault> {
+        let key = (organization.clone(), user.clone());
+        if let Some(known) = self.users.get(&key) {
+            return Ok(known);
+        }
+        let found = self.store.user(organization, user).await.map_err(fault_of)?;
+        let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the user does not exist any more"))?;
+        self.users.put(key, found.clone());
+        Ok(found)
+    }
+
+    pub(super) async fn session(&self, hash: [u8; 32], now: Timestamp) -> Result<HubSession, Fault> {
+        let session = match self.sessions.get(&hash) {
+            Some(session) => session,
+            None => {
+                let found = self.store.session_by_hash(hash).await.map_err(fault_of)?;
+                let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the session is not known"))?;
+                self.sessions.put(hash, found.clone());
+                found
+            }
+        };
+        alive("session", session.revoked_at, Some(session.expires_at), now)?;
+        Ok(session)
+    }
+
+    pub(super) async fn key(&self, hash: [u8; 32], now: Timestamp) -> Result<ApiKey, Fault> {
+        let key = match self.keys.get(&hash) {
+            Some(key) => key,
+            None => {
+                let found = self.store.api_key_by_hash(hash).await.map_err(fault_of)?;
+                let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the API key is not known"))?;
+                self.key_hashes.insert(found.id.to_string(), hash);
+                self.keys.put(hash, found.clone());
+                found
+            }
+        };
+        alive("API key", key.revoked_at, key.expires_at, now)?;
+        Ok(key)
+    }
+}
+
+fn alive(what: &str, revoked: Option<Timestamp>, expires: Option<Timestamp>, now: Timestamp) -> Result<(), Fault> {
+    if revoked.is_some() {
+        return Err(Fault::new(Code::Unauthorized, format!("the {what} was revoked")));
+    }
+    if expires.is_some_and(|end| end <= now) {
+        return Err(Fault::new(Code::Unauthorized, format!("the {what} has expired")));
+    }
+    Ok(())
+}
+
+/// Who is known by a row: the stored role counts.
+fn stored(user: User, credential: Credential, expires_at: Option<Timestamp>) -> Principal {
+    Principal {
+        organization: user.organization,
+        user: user.id,
+        role: user.role,
+        hub_admin: user.managed && user.hub_admin,
+        permissions: Vec::new(),
+        credential,
+        expires_at,
+    }
+}
+
+/// The session's name in principals and logs: the hash in hexadecimal, from which nobody gets the cookie.
+pub(super) fn session_id(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn session_hash(id: &str) -> Option<[u8; 32]> {
+    let mut hash = [0u8; 32];
+    if id.len() != 64 || !id.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(id.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sessions_name_leads_back_to_its_hash() {
+        let hash = keys::hash("sbs_x");
+        assert_eq!(session_hash(&session_id(&hash)), Some(hash));
+        assert_eq!(session_hash("zz"), None);
+        assert_eq!(session_hash(&"z".repeat(64)), None);
+    }
+}

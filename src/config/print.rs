@@ -1,0 +1,77 @@
+//! Prints the effective configuration with the source of each value and without secrets.
+
+use figment::value::{Dict, Value};
+
+use super::Loaded;
+
+/// Keys whose value is never shown.
+const SECRET: [&str; 3] = ["jwt_secret", "agent_jwt_secret", "api_key"];
+
+/// TOML: a section after the other, each value with its source behind it.
+pub fn print(loaded: &Loaded) -> String {
+    let mut out = String::new();
+    if let Ok(root) = loaded.layers.extract::<Dict>() {
+        section(loaded, &root, "", &mut out);
+    }
+    out
+}
+
+fn section(loaded: &Loaded, dict: &Dict, path: &str, out: &mut String) {
+    let inner = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let leaves: Vec<_> = dict.iter().filter(|(_, value)| value.as_dict().is_none()).collect();
+    if !leaves.is_empty() {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&format!("[{path}]\n"));
+    }
+    for (key, value) in leaves {
+        let source = loaded.layers.find_metadata(&inner(key)).map_or("default", |m| m.name.as_ref());
+        let line = format!("{key} = {}", shown(key, value));
+        out.push_str(&format!("{line:<48} # {source}\n"));
+    }
+    for (key, value) in dict {
+        if let Some(members) = value.as_dict() {
+            section(loaded, members, &inner(key), out);
+        }
+    }
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    match value {
+        Value::String(_, text) if SECRET.contains(&key) && !text.is_empty() => "\"********\"".into(),
+        Value::String(_, text) => quoted(&without_password(text)),
+        Value::Num(_, number) => number.to_u128_lossy().unwrap_or_default().to_string(),
+        Value::Bool(_, yes) => yes.to_string(),
+        Value::Array(_, items) => {
+            let items: Vec<String> =
+                items.iter().filter_map(|item| item.as_str()).map(|item| quoted(&without_password(item))).collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => "\"\"".into(),
+    }
+}
+
+/// A basic TOML string; JSON's escapes are a subset of TOML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// `scheme://user:password@host` and `?password=...` with the password hidden.
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else { return text.to_owned() };
+    let mut touched = false;
+    if url.password().is_some() {
+        touched = url.set_password(Some("********")).is_ok();
+    }
+    let secret_in_query = |key: &str| key.contains("pass") || key.contains("key") || key.contains("token");
+    if url.query_pairs().any(|(key, _)| secret_in_query(&key)) {
+        let pairs: Vec<(String, String)> = url
+            .query_pairs()
+            .map(|(k, v)| if secret_in_query(&k) { (k.into(), "********".into()) } else { (k.into(), v.into()) })
+            .collect();
+        url.query_pairs_mut().clear().extend_pairs(pairs);
+        touched = true;
+    }
+    if touched { url.into() } else { text.to_owned() }
+}

@@ -1,0 +1,79 @@
+//! Whether the hub lives (`/health`) and whether it can work (`/ready`). Both answer anybody.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::Edge;
+use crate::domain::ids::{Source, SystemSource};
+
+/// Asks one part whether it works.
+pub type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
+/// The parts that must work, and their answers of a moment ago: strangers may ask as often as they like.
+pub struct Readiness {
+    parts: Vec<(&'static str, Check)>,
+    last: Mutex<Option<(Instant, Vec<&'static str>)>>,
+    stopping: AtomicBool,
+}
+
+/// For so long an answer is given again.
+const FRESH: Duration = Duration::from_secs(2);
+/// A part that takes longer does not work.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Readiness {
+    pub fn new(parts: Vec<(&'static str, Check)>) -> Self {
+        Self { parts, last: Mutex::new(None), stopping: AtomicBool::new(false) }
+    }
+
+    /// From now on the hub is not ready: it is going down.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The parts that do not work, asked at most two seconds ago; `stopping` while the hub goes down.
+    pub async fn failing(&self) -> Vec<&'static str> {
+        let mut failing = self.ask().await;
+        if self.stopping.load(Ordering::Acquire) {
+            failing.push("stopping");
+        }
+        failing
+    }
+
+    async fn ask(&self) -> Vec<&'static str> {
+        // Held while asking: a hundred questions at once are one.
+        let mut last = self.last.lock().await;
+        if let Some((at, failing)) = last.as_ref()
+            && at.elapsed() < FRESH
+        {
+            return failing.clone();
+        }
+        let mut failing = Vec::new();
+        for (name, check) in &self.parts {
+            if !tokio::time::timeout(PATIENCE, check()).await.unwrap_or(false) {
+                tracing::warn!(part = name, "not ready");
+                failing.push(*name);
+            }
+        }
+        *last = Some((Instant::now(), failing.clone()));
+        failing
+    }
+}
+
+pub(super) async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok", "timestamp": SystemSource.now().to_rfc3339() }))
+}
+
+pub(super) async fn ready(edge: web::Data<Edge>) -> HttpResponse {
+    let failing = edge.readiness.failing().await;
+    if failing.is_empty() {
+        return HttpResponse::Ok().json(json!({ "ready": true }));
+    }
+    HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "failing": failing }))
+}

@@ -1,0 +1,33 @@
+//! `/metrics` in Prometheus text: for this machine, and for whoever administers the hub.
+
+use std::net::IpAddr;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::{Edge, Refusal};
+use crate::auth::Head;
+use crate::error::Fault;
+use crate::telemetry;
+
+pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
+    let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
+    let head = edge.auth.head(request.head(), peer);
+    let here = head.local && names_this_machine(&head);
+    if !here && !edge.principal(&request).await?.hub_admin {
+        return Err(Fault::forbidden("metrics are for this machine and for administrators of the hub").into());
+    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, kind)).body(telemetry::render(&edge.metrics)))
+}
+
+/// A page whose own name was pointed at this machine sends that name, and gets nothing.
+fn names_this_machine(head: &Head<'_>) -> bool {
+    let Some(host) = head.header(header::HOST) else { return true };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
+    };
+    let name = name.unwrap_or_default();
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}

@@ -1,0 +1,56 @@
+//! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
+
+mod around;
+mod fault;
+mod health;
+mod metrics;
+mod sign_in;
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::auth::{Authenticator, Route};
+use crate::config::Config;
+use crate::domain::principal::Principal;
+use crate::error::Fault;
+
+pub use around::{RequestId, around};
+pub use fault::{Refusal, fault_json};
+pub use health::{Check, Readiness};
+
+/// What the routes need; one for all workers.
+pub struct Edge {
+    pub config: Arc<Config>,
+    pub auth: Arc<Authenticator>,
+    pub metrics: PrometheusHandle,
+    pub readiness: Readiness,
+}
+
+impl Edge {
+    /// Who sent this request, by token or cookie.
+    pub async fn principal(&self, request: &HttpRequest) -> Result<Principal, Fault> {
+        let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
+        self.auth.principal(&self.auth.head(request.head(), peer), Route::Rest).await
+    }
+}
+
+/// All routes of this folder. The app wraps them with `middleware::from_fn(around)` and gives `web::Data<Edge>`.
+pub fn routes(app: &mut web::ServiceConfig) {
+    app.app_data(fault::json_errors())
+        .app_data(fault::query_errors())
+        .app_data(fault::path_errors())
+        .service(web::resource("/health").get(health::health).route(web::head().to(health::health)))
+        .service(web::resource("/ready").get(health::ready).route(web::head().to(health::ready)))
+        .service(web::resource("/metrics").get(metrics::metrics))
+        .service(web::resource("/sign-in").get(sign_in::page).post(sign_in::sign_in))
+        .service(web::resource("/sign-out").post(sign_in::sign_out))
+        .service(web::resource("/api/v1/session").get(sign_in::session))
+        .default_service(web::to(unknown));
+}
+
+async fn unknown(request: HttpRequest) -> Result<&'static str, Refusal> {
+    // The path is the client's own and goes back to it alone.
+    Err(Refusal(Fault::not_found(&format!("address: {}", request.path()))))
+}

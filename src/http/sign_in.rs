@@ -1,0 +1,174 @@
+//! Signing in with a link, signing out, and asking who one is.
+
+use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::http::header::{self, ContentType};
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::{Edge, Refusal};
+use crate::auth::head::same_origin;
+use crate::auth::{COOKIE, Head, Route, keys};
+use crate::domain::ids::{Source, SystemSource};
+use crate::domain::principal::Credential;
+use crate::error::{Code, Fault};
+use crate::telemetry;
+
+/// The page a link opens. It only asks: what reads links ahead of people must not use them up. Without a code it asks
+/// for a token.
+pub(super) async fn page(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
+    let head = head(&request, &edge)?;
+    Ok(match head.query_value("code")? {
+        Some(code) => html(200, &form(&code)),
+        None => html(200, &token_form("")),
+    })
+}
+
+/// Uses a link's code (`code`) or a JWT (`token`), as a form or as JSON. A browser is sent on to the console.
+pub(super) async fn sign_in(
+    request: HttpRequest,
+    body: web::Bytes,
+    edge: web::Data<Edge>,
+) -> Result<HttpResponse, Refusal> {
+    let head = head(&request, &edge)?;
+    own_page(&head, &edge)?;
+    let wants_page = head.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
+    let cookie = match (field(&body, "code")?, field(&body, "token")?) {
+        (Some(code), None) => by_link(&edge, &head, &code).await,
+        (None, Some(token)) => by_token(&edge, &head, token.trim()).await,
+        _ => Err(Fault::field("code", "either code or token must be there, as a form or as JSON")),
+    };
+    match cookie {
+        Ok(cookie) => {
+            metrics::counter!(telemetry::SIGN_INS).increment(1);
+            Ok(HttpResponse::SeeOther().cookie(cookie).insert_header((header::LOCATION, "/")).finish())
+        }
+        Err(fault) if wants_page && fault.code == Code::Unauthorized => Ok(html(401, &token_form(&fault.message))),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+async fn by_link(edge: &Edge, head: &Head<'_>, code: &str) -> Result<Cookie<'static>, Fault> {
+    let session = edge.auth.sign_in(code).await?;
+    tracing::info!(organization = %session.organization, user = %session.user, "signed in by link");
+    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.auth.session_seconds))
+}
+
+/// The token itself becomes the cookie, for as long as it counts.
+async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'static>, Fault> {
+    let principal = edge.auth.token(token, None).await?;
+    let (Credential::Jwt, Some(end)) = (&principal.credential, principal.expires_at) else {
+        return Err(Fault::field("token", "a browser is signed in by a JWT; keys are for programs"));
+    };
+    tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
+    let left = end.since(SystemSource.now()) / 1000;
+    Ok(cookie(edge, head, token, u64::try_from(left).unwrap_or(0)))
+}
+
+/// Ends the browser's session, here and in the browser.
+pub(super) async fn sign_out(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
+    let head = head(&request, &edge)?;
+    if let Some(session) = edge.auth.cookie(&head, Route::Rest)? {
+        edge.auth.sign_out(session).await?;
+    }
+    let gone = cookie(&edge, &head, "", 0);
+    Ok(HttpResponse::NoContent().cookie(gone).finish())
+}
+
+/// Who am I.
+pub(super) async fn session(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
+    let principal = edge.principal(&request).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "organization": principal.organization.as_str(),
+        "user": principal.user.as_str(),
+        "role": principal.role.name(),
+        "hubAdmin": principal.hub_admin,
+        "permissions": principal.permissions,
+        "credential": principal.credential.name(),
+        "expiresAt": principal.expires_at.map(|at| at.to_rfc3339()),
+    })))
+}
+
+fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {
+    let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
+    Ok(edge.auth.head(request.head(), peer))
+}
+
+/// A foreign page must not sign a browser in as somebody else. Programs send no Origin.
+fn own_page(head: &Head<'_>, edge: &Edge) -> Result<(), Fault> {
+    match head.header(header::ORIGIN) {
+        None => Ok(()),
+        Some(origin) if edge.config.server.origins.iter().any(|friend| same_origin(origin, friend)) => Ok(()),
+        Some(_) => head.check_origin(&edge.config.server.public_url, &[], false),
+    }
+}
+
+fn field(body: &[u8], name: &str) -> Result<Option<String>, Fault> {
+    let value = if body.first() == Some(&b'{') {
+        let json: serde_json::Value =
+            serde_json::from_slice(body).map_err(|error| Fault::new(Code::BadRequest, format!("body: {error}")))?;
+        json.get(name).and_then(|value| value.as_str()).map(str::to_owned)
+    } else {
+        url::form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    };
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
+fn cookie(edge: &Edge, head: &Head<'_>, value: &str, seconds: u64) -> Cookie<'static> {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Cookie::build(COOKIE, value.to_owned())
+        .path("/")
+        .http_only(true)
+        // Lax: a link to the console from elsewhere finds the reader signed in. What changes anything checks Origin.
+        .same_site(SameSite::Lax)
+        .secure(head.secure || edge.config.server.public_url.starts_with("https:"))
+        .max_age(Duration::seconds(seconds))
+        .finish()
+}
+
+fn html(status: u16, inner: &str) -> HttpResponse {
+    let nonce = keys::generate("").map(|nonce| nonce.expose_secret().to_owned()).unwrap_or_default();
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Switchboard</title>\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <style nonce=\"{nonce}\">body{{font:16px system-ui,sans-serif;max-width:28rem;margin:20vh auto;padding:0 1rem}}\
+         button{{font:inherit;padding:.5rem 1.2rem}}</style></head><body>{}</body></html>",
+        inner.replace("{nonce}", &nonce)
+    );
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'"
+    );
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+    HttpResponse::build(status)
+        .content_type(ContentType::html())
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
+        .body(page)
+}
+
+/// Asks for a token; `sentence` says why the last one, or the link, did not do.
+fn token_form(sentence: &str) -> String {
+    format!(
+        "<h1>Switchboard</h1><p>{}</p><form method=\"post\" action=\"/sign-in\">\
+         <label>A token, as <code>switchboard token --user NAME</code> prints it:<br>\
+         <input type=\"password\" name=\"token\" autocomplete=\"off\" required></label> <button>Sign in</button></form>",
+        escaped(sentence)
+    )
+}
+
+/// Sends itself off once somebody looks at it; the button is for browsers without scripts.
+fn form(code: &str) -> String {
+    format!(
+        "<h1>Switchboard</h1><form method=\"post\" action=\"/sign-in\">\
+         <input type=\"hidden\" name=\"code\" value=\"{}\"><button>Sign in</button></form>\
+         <script nonce=\"{{nonce}}\">history.replaceState(null,'','/sign-in');\
+         const go=()=>{{if(!document.prerendering&&document.visibilityState==='visible'){{\
+         document.removeEventListener('visibilitychange',go);document.forms[0].submit()}}}};\
+         document.addEventListener('visibilitychange',go);document.addEventListener('prerenderingchange',go);go()</script>",
+        escaped(code)
+    )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
