@@ -5,5 +5,9 @@ mod postgres;
 
 #[path = "store/ground.rs"]
 mod ground;
+#[path = "store/lists.rs"]
+mod lists;
 #[path = "store/rows.rs"]
 mod rows;
+#[path = "store/writer.rs"]
+mod writer;
