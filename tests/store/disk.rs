@@ -1,4 +1,4 @@
-//! A full disk: refused, nothing half written, and well again when there is room. SQLite, on a small file system that
+//! The files of SQLite. A full disk: refused, nothing half written, and well again when there is room. SQLite, on a small file system that
 //! only this test's child process sees.
 
 use std::process::Command;
@@ -81,4 +81,27 @@ async fn on_a_small_disk(folder: &str) {
     assert_eq!(facts(&store, &settings).await, acknowledged);
     drop(store);
     assert_eq!(facts(&open(), &settings).await, acknowledged, "after a reopen");
+}
+
+/// The log is moved into the database file while the store is open, and nobody but the owner may read either.
+#[test]
+fn the_log_is_emptied_beside_the_writer() {
+    use std::os::unix::fs::MetadataExt;
+    run(Ground::sqlite(), async |ground: Ground| {
+        let store = ground.open();
+        store.ping().await.expect("a reader keeps the log in being");
+        let settings = conversation("ann");
+        let part = switchboard::domain::ids::PartId(next());
+        for _ in 0..40 {
+            let tail = Write::Tail { part, text: "x".repeat(1 << 20) };
+            store.commit(batch(&settings, vec![tail])).await.expect("committed");
+        }
+        store.close().await;
+        let path = ground.url.trim_start_matches("sqlite:").to_owned();
+        let file = |suffix: &str| std::fs::metadata(format!("{path}{suffix}")).expect("the file");
+        assert!(file("").len() > 30 << 20, "{} bytes were moved", file("").len());
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            assert_eq!(file(suffix).mode() & 0o777, 0o600, "{suffix}");
+        }
+    });
 }

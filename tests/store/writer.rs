@@ -18,6 +18,7 @@ on_both!(
     batches_keep_their_order,
     one_key_has_one_effect_and_one_answer,
     a_refused_batch_gives_its_key_back,
+    old_keys_are_forgotten,
     facts_have_no_gaps,
     nobody_is_told_before_the_commit,
     a_full_queue_refuses,
@@ -40,13 +41,25 @@ async fn with_conversation(store: &Store) -> Settings {
     settings
 }
 
-/// Holds the writer in its next commit until the sender is used or dropped; says when it is there.
-fn hold(store: &Store) -> (tokio::sync::oneshot::Receiver<()>, mpsc::Sender<()>) {
+struct Held {
+    /// Answers when the writer is in its commit.
+    arrived: tokio::sync::oneshot::Receiver<()>,
+    /// Used or dropped, it lets the writer go on.
+    go: mpsc::Sender<()>,
+    /// Commits that were made since.
+    commits: Arc<AtomicUsize>,
+}
+
+/// Holds the writer in its next commit.
+fn hold(store: &Store) -> Held {
     let (there, arrived) = tokio::sync::oneshot::channel();
     let (go, wait) = mpsc::channel();
     let once = Mutex::new(Some((there, wait)));
+    let commits = Arc::new(AtomicUsize::new(0));
+    let made = commits.clone();
     store.set_commit_hook(Some(Arc::new(move |point| {
-        if point != CommitPoint::Before {
+        if point == CommitPoint::After {
+            made.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let first = once.lock().expect("the hook's own lock").take();
@@ -55,7 +68,7 @@ fn hold(store: &Store) -> (tokio::sync::oneshot::Receiver<()>, mpsc::Sender<()>)
             let _ = wait.recv();
         }
     })));
-    (arrived, go)
+    Held { arrived, go, commits }
 }
 
 async fn a_batch_is_all_or_nothing(ground: Ground) {
@@ -80,24 +93,19 @@ async fn a_batch_is_all_or_nothing(ground: Ground) {
 async fn a_bad_batch_fails_alone_within_its_group(ground: Ground) {
     let store = ground.open();
     let settings = with_conversation(&store).await;
-    let (arrived, go) = hold(&store);
+    let held = hold(&store);
     let first = store.commit(batch(&settings, vec![fact("first", json!({}))]));
-    arrived.await.expect("the writer is in its commit");
+    held.arrived.await.expect("the writer is in its commit");
     // These wait together and become one transaction.
     let good = store.commit(batch(&settings, vec![fact("good", json!({}))]));
     let bad = store.commit(batch(&settings, vec![fact("bad", json!({})), orphan()]));
     let also_good = store.commit(batch(&settings, vec![fact("also good", json!({}))]));
-    let commits = Arc::new(AtomicUsize::new(0));
-    let seen = commits.clone();
-    drop(go);
+    drop(held.go);
     first.await.expect("committed");
-    store.set_commit_hook(Some(Arc::new(move |point| {
-        seen.fetch_add(usize::from(point == CommitPoint::After), Ordering::Relaxed);
-    })));
     good.await.expect("committed");
     assert!(matches!(bad.await, Err(CommitFault::Refused(_))));
     also_good.await.expect("committed");
-    assert!(commits.load(Ordering::Relaxed) <= 1, "one transaction for all that waited");
+    assert_eq!(held.commits.load(Ordering::Relaxed), 2, "one transaction for all that waited");
     let facts = store.facts(&acme(), settings.id, 0, 100).await.expect("facts");
     let kinds: Vec<(u64, &str)> = facts.iter().map(|f| (f.n, f.kind.as_str())).collect();
     assert_eq!(kinds, [(1, "first"), (2, "good"), (3, "also good")]);
@@ -164,6 +172,20 @@ async fn a_refused_batch_gives_its_key_back(ground: Ground) {
     store.commit(keyed(&settings, "k", 1, "a", vec![])).await.expect("committed");
 }
 
+async fn old_keys_are_forgotten(ground: Ground) {
+    let store = ground.open();
+    let settings = with_conversation(&store).await;
+    for (key, at) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        let commit = Batch { at: Timestamp(at), ..keyed(&settings, key, 1, "x", vec![]) };
+        store.commit(commit).await.expect("committed");
+    }
+    assert_eq!(store.forget_keys(Timestamp(4), 2).await, Ok(2));
+    let left = async |key: &str| store.idempotency(&acme(), &user("ann"), key).await.expect("answered").is_some();
+    assert_eq!([left("a").await, left("b").await, left("c").await, left("d").await], [false, false, true, true]);
+    assert_eq!(store.forget_keys(Timestamp(4), 2).await, Ok(1));
+    assert_eq!(store.forget_keys(Timestamp(4), 2).await, Ok(0));
+}
+
 async fn facts_have_no_gaps(ground: Ground) {
     let store = ground.open();
     let (one, two) = (with_conversation(&store).await, with_conversation(&store).await);
@@ -196,13 +218,13 @@ async fn facts_have_no_gaps(ground: Ground) {
 async fn nobody_is_told_before_the_commit(ground: Ground) {
     let store = ground.open();
     let settings = with_conversation(&store).await;
-    let (arrived, go) = hold(&store);
+    let held = hold(&store);
     let mut commit = Box::pin(store.commit(batch(&settings, vec![fact("x", json!({}))])));
-    arrived.await.expect("the writer is in its commit");
+    held.arrived.await.expect("the writer is in its commit");
     assert!(futures_util::poll!(commit.as_mut()).is_pending(), "told before the commit");
     // Nor can anybody read it.
     assert_eq!(store.facts(&acme(), settings.id, 0, 10).await.expect("facts"), []);
-    go.send(()).expect("the writer waits");
+    held.go.send(()).expect("the writer waits");
     commit.await.expect("committed");
     assert_eq!(store.facts(&acme(), settings.id, 0, 10).await.expect("facts").len(), 1);
 }
@@ -210,9 +232,9 @@ async fn nobody_is_told_before_the_commit(ground: Ground) {
 async fn a_full_queue_refuses(ground: Ground) {
     let store = ground.open();
     let settings = with_conversation(&store).await;
-    let (arrived, go) = hold(&store);
+    let held = hold(&store);
     let first = store.commit(batch(&settings, vec![fact("x", json!({}))]));
-    arrived.await.expect("the writer is in its commit");
+    held.arrived.await.expect("the writer is in its commit");
     let large = || Write::Tail { part: PartId(next()), text: "x".repeat(1 << 20) };
     let mut waiting = Vec::new();
     let refused = loop {
@@ -226,7 +248,7 @@ async fn a_full_queue_refuses(ground: Ground) {
     assert_eq!(refused, Err(CommitFault::QueueFull));
     let depth = store.queue();
     assert!(depth.jobs == waiting.len() && depth.bytes > 60 << 20, "{depth:?}");
-    drop(go);
+    drop(held.go);
     first.await.expect("committed");
     let written = waiting.len();
     for commit in waiting {
