@@ -6,6 +6,5 @@ pub mod config;
 pub mod domain;
 pub mod doors;
 pub mod error;
-pub mod http;
-pub mod store;
-pub mod telemetry;
+pub mod providers;
+pub mod tools;

@@ -3,6 +3,9 @@
 #[path = "support/mock_http.rs"]
 mod mock_http;
 
+#[path = "support/peer.rs"]
+mod peer;
+
 #[path = "providers/kit.rs"]
 mod kit;
 
@@ -16,5 +19,7 @@ mod demo;
 mod hostile;
 #[path = "providers/openai_wire.rs"]
 mod openai_wire;
+#[path = "providers/peers.rs"]
+mod peers;
 #[path = "providers/recorded.rs"]
 mod recorded;
