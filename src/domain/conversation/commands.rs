@@ -296,9 +296,15 @@ impl Conversation {
         Ok(out)
     }
 
-    /// Read-only from now on. Aborts what runs and drops what waits; `asker` is answered once all has ended.
+    /// Read-only from now on. Aborts what runs and drops what waits. `asker` is answered in every case, once all has
+    /// ended: after that nothing is written any more, and the conversation may be deleted.
     pub fn archive(&mut self, asker: Asker, source: &mut dyn Source) -> Outcome {
         let mut out = Outcome::default();
+        if let Some(work) = &mut self.work {
+            work.archive_askers.push(asker);
+        } else {
+            out.effects.push(Effect::Answer { asker, answer: Answer::Archived });
+        }
         if self.settings.state == ConversationState::Archived {
             return out;
         }
@@ -309,9 +315,7 @@ impl Conversation {
         for turn in waiting {
             self.cancel_queued(turn, &mut out, source);
         }
-        if self.work.is_some() {
-            self.begin_stop(StopKind::Abort, Some(asker), &mut out, source);
-        }
+        self.begin_stop(StopKind::Abort, None, &mut out, source);
         self.touch_settings(source.now(), &mut out);
         self.settle_status(&mut out);
         out

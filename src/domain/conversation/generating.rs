@@ -52,7 +52,6 @@ impl Conversation {
             parts: Vec::new(),
         };
         out.writes.push(Self::fact("turn.started", Some(id), None, serde_json::json!({ "model": model })));
-        out.writes.push(Write::Turn(turn.clone()));
         out.writes.push(Write::Message(answer.clone()));
         out.events.push(Event::TurnStarted { conversation, turn: Arc::new(turn), provider, model });
         out.events.push(Event::MessageCreated { conversation, message: Arc::new(answer.clone()) });
@@ -74,11 +73,12 @@ impl Conversation {
         let limit = self.rules.steps_per_turn;
         let Some(turn) = self.work.as_ref().map(|w| w.turn) else { return };
         let Some(turn) = self.live_mut(turn) else { return };
-        turn.steps += 1;
-        if turn.steps > limit {
+        if turn.steps >= limit {
             turn.error = Some(format!("the agent took more than {limit} steps"));
             return self.end_turn(TurnState::Failed, out, source);
         }
+        turn.steps += 1;
+        out.writes.push(Write::Turn(turn.clone()));
         let run = self.next_run;
         self.next_run += 1;
         if let Some(work) = &mut self.work {
@@ -219,6 +219,7 @@ impl Conversation {
                 self.end_turn(TurnState::Failed, &mut out, source);
             }
             Ok(_) if self.work.as_ref().is_some_and(|w| !w.calls.is_empty()) => {
+                self.write_usage(&mut out);
                 self.judge_calls(verdicts, &mut out, source);
             }
             Ok(reason) => {
@@ -247,6 +248,13 @@ impl Conversation {
         if let Some(turn) = self.live_mut(turn) {
             turn.usage.add(&usage);
         }
+    }
+
+    /// What a step has cost is on disk with its calls: the turn may wait long for a human, and a restart may come.
+    fn write_usage(&mut self, out: &mut Outcome) {
+        out.writes.push(Write::Conversation(self.settings.clone()));
+        let turn = self.work.as_ref().map(|w| w.turn).and_then(|id| self.turn(id));
+        out.writes.extend(turn.cloned().map(Write::Turn));
     }
 
     /// The names of the calls that `on_step_ended` wants verdicts for.
@@ -296,6 +304,9 @@ impl Conversation {
         self.record_end(turn, out);
         for asker in work.stop_askers {
             out.effects.push(Effect::Answer { asker, answer: self.ended_answer(id) });
+        }
+        for asker in work.archive_askers {
+            out.effects.push(Effect::Answer { asker, answer: Answer::Archived });
         }
     }
 }

@@ -11,6 +11,8 @@ mod prompt;
 mod recovery;
 mod snapshot;
 mod stopping;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -85,7 +87,14 @@ pub enum Urgent {
 /// Answers that come later than the command's own reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    Ended { turn: TurnId, state: TurnState, receipt: Option<Receipt>, usage: Usage },
+    Ended {
+        turn: TurnId,
+        state: TurnState,
+        receipt: Option<Receipt>,
+        usage: Usage,
+    },
+    /// The conversation is archived and nothing runs or waits in it any more.
+    Archived,
 }
 
 /// What an input led to.
@@ -125,6 +134,8 @@ struct Work {
     step_usage: Usage,
     stopping: Option<StopKind>,
     stop_askers: Vec<Asker>,
+    /// Those who wait until an archived conversation is at rest.
+    archive_askers: Vec<Asker>,
     receipt: Option<Receipt>,
     correlation_id: String,
 }
@@ -141,6 +152,7 @@ impl Work {
             step_usage: Usage::default(),
             stopping: None,
             stop_askers: Vec::new(),
+            archive_askers: Vec::new(),
             receipt: None,
             correlation_id,
         }
