@@ -241,6 +241,8 @@ impl Conversation {
             self.advance(&mut out, source);
             self.settle_status(&mut out);
         }
+        // Also where the clock was early: nobody else would look again.
+        out.effects.extend(self.next_deadline().map(Effect::WakeAt));
         out
     }
 

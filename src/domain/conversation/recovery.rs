@@ -11,6 +11,8 @@ impl Conversation {
     /// the first number is given; none of its events is sent, because the snapshot holds them.
     pub fn recover(stored: Stored, rules: Rules, source: &mut dyn Source) -> (Self, Outcome) {
         let mut conversation = Self::new(stored.settings, rules);
+        // Words of a life before this one may still be under way: no number of that life comes again.
+        conversation.next_run = (source.next_id() as Run) >> 1;
         conversation.messages = stored.messages;
         conversation.more = stored.more;
         conversation.approvals = stored.approvals;
@@ -72,9 +74,7 @@ impl Conversation {
             approval.deadline = least;
             out.writes.push(Write::Approval(approval.clone()));
         }
-        if let Some(deadline) = self.next_deadline() {
-            out.effects.push(Effect::WakeAt(deadline));
-        }
+        out.effects.extend(self.approvals.iter().map(|a| Effect::WakeAt(a.deadline)));
         // A tool whose concurrency is no longer known runs alone.
         self.exclusive = self.calls_in(ToolCallState::Approved);
         self.exclusive.extend(self.calls_in(ToolCallState::Awaiting));
