@@ -104,14 +104,15 @@ impl Conversation {
             StreamEvent::Text(text) => self.grow(Growing::Text, &text, &mut out, source),
             StreamEvent::Thinking(text) => self.grow(Growing::Thinking, &text, &mut out, source),
             StreamEvent::Signature(seal) => self.seal(seal),
-            StreamEvent::BlockEnd => self.close_part(&mut out),
+            StreamEvent::BlockEnd => self.close_part(),
             StreamEvent::ToolCall { id, name, input } => {
-                self.close_part(&mut out);
+                self.close_part();
                 let call =
                     ToolCall { provider_id: id, tool: name, input, state: ToolCallState::Requested, approval: None };
                 let part = self.push_part(PartBody::ToolCall(call), false, &mut out, source);
                 if let (Some(part), Some(work)) = (part, &mut self.work) {
                     work.calls.push(part);
+                    work.unsaved.push(part);
                 }
             }
             StreamEvent::Usage(usage) => {
@@ -131,7 +132,7 @@ impl Conversation {
             return;
         }
         if self.work.as_ref().and_then(|w| w.open.as_ref()).is_some_and(|o| o.kind != kind) {
-            self.close_part(out);
+            self.close_part();
         }
         if self.work.as_ref().is_some_and(|w| w.open.is_none()) {
             let body = match kind {
@@ -164,34 +165,44 @@ impl Conversation {
         }
     }
 
-    /// The open part is complete. Its row is written with whatever comes next.
-    pub(super) fn close_part(&mut self, out: &mut Outcome) {
-        let Some(open) = self.work.as_mut().and_then(|w| w.open.take()) else { return };
-        let Some(message) = self.answer() else { return };
-        if let Some(part) = message.parts.iter().rev().find(|p| p.id == open.part) {
-            out.writes.push(Write::Part { message: message.id, part: part.clone() });
-        }
+    /// The open part is complete. Its row goes with the next batch: what streams waits for no disk.
+    pub(super) fn close_part(&mut self) {
+        let Some(work) = &mut self.work else { return };
+        work.unsaved.extend(work.open.take().map(|open| open.part));
     }
 
-    /// Rows for what has grown since the last batch: at least once a second, and with every batch of facts.
-    pub fn checkpoint(&mut self) -> Vec<Write> {
-        let Some(open) = self.work.as_ref().and_then(|w| w.open.as_ref()) else { return Vec::new() };
-        let (id, saved, has_row) = (open.part, open.saved, open.has_row);
+    /// Rows of parts that are complete.
+    fn write_complete(&mut self) -> Vec<Write> {
+        let complete = self.work.as_mut().map(|w| std::mem::take(&mut w.unsaved)).unwrap_or_default();
         let Some(message) = self.answer() else { return Vec::new() };
-        let Some(part) = message.parts.iter().rev().find(|p| p.id == id) else { return Vec::new() };
-        let (PartBody::Text { text } | PartBody::Thinking { text, .. }) = &part.body else { return Vec::new() };
-        if has_row && text.len() == saved {
-            return Vec::new();
+        let parts = message.parts.iter().filter(|p| complete.contains(&p.id));
+        parts.map(|p| Write::Part { message: message.id, part: p.clone() }).collect()
+    }
+
+    /// Rows for what was said since the last batch: at least once a second, and with every batch of facts.
+    pub fn checkpoint(&mut self) -> Vec<Write> {
+        let mut writes = self.write_complete();
+        writes.extend(self.write_growing());
+        writes
+    }
+
+    /// The new text of the part that grows, or the whole of it where it has no row yet.
+    fn write_growing(&mut self) -> Option<Write> {
+        let open = self.work.as_ref()?.open.as_ref()?;
+        let message = self.answer()?;
+        let part = message.parts.iter().rev().find(|p| p.id == open.part)?;
+        let (PartBody::Text { text } | PartBody::Thinking { text, .. }) = &part.body else { return None };
+        if open.has_row && text.len() == open.saved {
+            return None;
         }
-        let (length, write) = match has_row {
-            true => (text.len(), Write::Tail { part: id, text: text[saved..].to_owned() }),
-            false => (text.len(), Write::Part { message: message.id, part: part.clone() }),
+        let length = text.len();
+        let write = match open.has_row {
+            true => Write::Tail { part: part.id, text: text[open.saved..].to_owned() },
+            false => Write::Part { message: message.id, part: part.clone() },
         };
-        if let Some(open) = self.work.as_mut().and_then(|w| w.open.as_mut()) {
-            open.saved = length;
-            open.has_row = true;
-        }
-        vec![write]
+        let open = self.work.as_mut()?.open.as_mut()?;
+        (open.saved, open.has_row) = (length, true);
+        Some(write)
     }
 
     /// The provider's message is complete, or it failed. `verdicts` belong to the calls of this step, in order.
@@ -206,7 +217,7 @@ impl Conversation {
         if !self.is_current(run) {
             return out;
         }
-        self.close_part(&mut out);
+        self.close_part();
         self.book_step();
         if let Some(work) = &mut self.work {
             work.upstream = false;
@@ -273,7 +284,8 @@ impl Conversation {
 
     /// Settles answer and turn, and answers whoever waits for the end.
     fn finish(&mut self, state: TurnState, now: Timestamp, out: &mut Outcome) {
-        self.close_part(out);
+        self.close_part();
+        out.writes.extend(self.write_complete());
         let Some(work) = self.work.take() else { return };
         self.exclusive.clear();
         self.grace_until = None;

@@ -129,6 +129,8 @@ struct Work {
     upstream: bool,
     /// The text or thinking part that grows.
     open: Option<OpenPart>,
+    /// Parts that are complete and have no row of it yet.
+    unsaved: Vec<PartId>,
     /// Calls the model made in this step, before they are judged.
     calls: Vec<PartId>,
     step_usage: Usage,
@@ -148,6 +150,7 @@ impl Work {
             run: 0,
             upstream: false,
             open: None,
+            unsaved: Vec::new(),
             calls: Vec::new(),
             step_usage: Usage::default(),
             stopping: None,
@@ -348,6 +351,9 @@ impl Conversation {
         debug_assert!(body.state.may_become(state), "{:?} to {state:?}", body.state);
         body.state = state;
         let part = part.clone();
+        if let Some(work) = &mut self.work {
+            work.unsaved.retain(|p| *p != call);
+        }
         out.writes.push(Write::Part { message: message_id, part: part.clone() });
         let refs = serde_json::json!({ "toolCallId": call.to_string(), "state": state.name() });
         out.writes.push(Write::Fact(Fact { kind: "tool_call.changed", turn: Some(turn), by: None, refs }));
