@@ -223,31 +223,25 @@ impl Conversation {
             work.upstream = false;
         }
         match end {
-            Err(fault) => {
-                if let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id)) {
-                    turn.error = Some(fault.message);
-                }
-                self.end_turn(TurnState::Failed, &mut out, source);
-            }
+            Err(fault) => self.fail_step(fault.message, &mut out, source),
+            Ok(StopReason::Refusal) => self.fail_step("the provider refused to answer".into(), &mut out, source),
             Ok(_) if self.work.as_ref().is_some_and(|w| !w.calls.is_empty()) => {
                 self.write_usage(&mut out);
                 self.judge_calls(verdicts, &mut out, source);
             }
-            Ok(reason) => {
-                let state = match reason {
-                    StopReason::Refusal => TurnState::Failed,
-                    _ => TurnState::Completed,
-                };
-                if state == TurnState::Failed
-                    && let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id))
-                {
-                    turn.error = Some("the provider refused to answer".into());
-                }
-                self.end_turn(state, &mut out, source);
-            }
+            Ok(_) => self.end_turn(TurnState::Completed, &mut out, source),
         }
         self.settle_status(&mut out);
         out
+    }
+
+    /// The turn fails; what an answer asked for that is not whole, or is refused, never runs.
+    fn fail_step(&mut self, why: String, out: &mut Outcome, source: &mut dyn Source) {
+        self.cancel_unstarted("cancelled: the answer was cut off", out, source);
+        if let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id)) {
+            turn.error = Some(why);
+        }
+        self.end_turn(TurnState::Failed, out, source);
     }
 
     /// Adds the step's usage to the turn and the conversation.
@@ -295,7 +289,8 @@ impl Conversation {
         debug_assert!(turn.state.may_become(state), "{:?} to {state:?}", turn.state);
         turn.state = state;
         turn.ended_at = Some(now);
-        turn.receipt = work.receipt;
+        // A turn that was stopping when the hub went down has its receipt already.
+        turn.receipt = work.receipt.or(turn.receipt);
         if let Some(answer) = self.message_mut(work.answer) {
             answer.state = match state {
                 TurnState::Completed => MessageState::Complete,

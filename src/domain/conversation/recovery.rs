@@ -57,12 +57,7 @@ impl Conversation {
         if turn.state == TurnState::AwaitingApproval {
             return self.go_on_waiting(out, source);
         }
-        for state in [ToolCallState::Requested, ToolCallState::Awaiting, ToolCallState::Approved] {
-            for call in self.calls_in(state) {
-                let text = "cancelled: the hub went down before the tool ran";
-                self.settle_call(call, ToolCallState::Cancelled, text, true, out, source);
-            }
-        }
+        self.cancel_unstarted("cancelled: the hub went down before the tool ran", out, source);
         self.settle_approvals_on_stop(out, source);
         self.end_turn(TurnState::Interrupted, out, source);
     }

@@ -37,13 +37,21 @@ impl Conversation {
             settings: self.settings.clone(),
             messages: self.messages[from..].to_vec(),
             more: self.more || from > 0,
-            turn: self.current().cloned(),
+            turn: self.current().cloned().map(|turn| self.as_it_stops(turn)),
             turns: self.ended.clone(),
             queue: self.live.iter().filter(|t| t.state == TurnState::Queued).cloned().collect(),
             approvals: self.approvals.clone(),
             todos: self.todos.clone(),
             status: self.status,
         }
+    }
+
+    /// While the upstream is being closed the row still says `running`: only the end of it is worth a commit.
+    fn as_it_stops(&self, mut turn: Turn) -> Turn {
+        if self.work.as_ref().is_some_and(|w| w.stopping.is_some()) {
+            turn.state = TurnState::Stopping;
+        }
+        turn
     }
 
     /// Forgets the oldest messages of a rested conversation once they weigh more than `bytes`; the store has them.

@@ -56,11 +56,7 @@ impl Conversation {
             work.receipt.get_or_insert(closed);
         }
         self.settle_approvals_on_stop(out, source);
-        for state in [ToolCallState::Requested, ToolCallState::Awaiting, ToolCallState::Approved] {
-            for call in self.calls_in(state) {
-                self.settle_call(call, ToolCallState::Cancelled, "cancelled: the turn was stopped", true, out, source);
-            }
-        }
+        self.cancel_unstarted("cancelled: the turn was stopped", out, source);
         if kind == StopKind::Abort {
             let running = self.calls_in(ToolCallState::Executing);
             if !running.is_empty() {
@@ -77,6 +73,15 @@ impl Conversation {
             return self.end_stopped(out, source);
         }
         self.wait_for_tools(asker, out);
+    }
+
+    /// Calls that have not started never do, and each gets its result.
+    pub(super) fn cancel_unstarted(&mut self, why: &str, out: &mut Outcome, source: &mut dyn Source) {
+        for state in [ToolCallState::Requested, ToolCallState::Awaiting, ToolCallState::Approved] {
+            for call in self.calls_in(state) {
+                self.settle_call(call, ToolCallState::Cancelled, why, true, out, source);
+            }
+        }
     }
 
     /// Bytes of the answer's text so far.
@@ -112,9 +117,7 @@ impl Conversation {
         self.book_step();
         self.close_part();
         // Calls that the model had finished saying: none was judged yet.
-        for call in self.calls_in(ToolCallState::Requested) {
-            self.settle_call(call, ToolCallState::Cancelled, "cancelled: the turn was stopped", true, &mut out, source);
-        }
+        self.cancel_unstarted("cancelled: the turn was stopped", &mut out, source);
         self.end_stopped(&mut out, source);
         self.settle_status(&mut out);
         out
