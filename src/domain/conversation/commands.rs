@@ -225,6 +225,11 @@ impl Conversation {
         Answer::Ended { turn: id, state, receipt, usage }
     }
 
+    /// The newest turn that has ended and had begun: the one that may be repeated.
+    pub(super) fn newest_ended(&self) -> Option<&Turn> {
+        self.ended.iter().rev().find(|t| t.state != TurnState::Cancelled)
+    }
+
     /// Repeats the newest turn with the same prompt; its old answer leaves the model's context.
     pub fn retry(
         &mut self,
@@ -238,8 +243,9 @@ impl Conversation {
         if !self.live.is_empty() {
             return Err(Fault::plain(Code::Busy));
         }
-        let newest = self.ended.iter().rev().find(|t| t.state != TurnState::Cancelled).cloned();
-        let Some(old) = newest else { return Err(Fault::new(Code::Conflict, "there is no turn to retry")) };
+        let Some(old) = self.newest_ended().cloned() else {
+            return Err(Fault::new(Code::Conflict, "there is no turn to retry"));
+        };
         if turn.is_some_and(|id| id != old.id) {
             let known = turn.is_some_and(|id| self.turn(id).is_some());
             return Err(match known {

@@ -107,8 +107,8 @@ impl Conversation {
             StreamEvent::BlockEnd => self.close_part(),
             StreamEvent::ToolCall { id, name, input } => {
                 self.close_part();
-                let call =
-                    ToolCall { provider_id: id, tool: name, input, state: ToolCallState::Requested, approval: None };
+                let provider_id = self.own_id(id);
+                let call = ToolCall { provider_id, tool: name, input, state: ToolCallState::Requested, approval: None };
                 let part = self.push_part(PartBody::ToolCall(call), false, &mut out, source);
                 if let (Some(part), Some(work)) = (part, &mut self.work) {
                     work.calls.push(part);
@@ -124,6 +124,15 @@ impl Conversation {
         }
         self.settle_status(&mut out);
         out
+    }
+
+    /// The id of a call; where the provider gives one twice within a step, no result could be told from the other.
+    fn own_id(&self, mut id: String) -> String {
+        let calls = self.work.as_ref().map(|w| w.calls.as_slice()).unwrap_or_default();
+        while calls.iter().filter_map(|c| self.call(*c)).any(|c| c.provider_id == id) {
+            id.push_str("_2");
+        }
+        id
     }
 
     /// Appends to the open part, or opens one.
