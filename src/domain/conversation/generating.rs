@@ -19,8 +19,10 @@ impl Conversation {
         turn.state = TurnState::Running;
         turn.started_at = Some(now);
         turn.answer = Some(answer_id);
-        turn.model = Some(model.clone());
         let turn = turn.clone();
+        if let Some(old) = turn.retry_of {
+            self.supersede(old, out);
+        }
         let correlation_id = turn.correlation_id.clone();
         if let Some(prompt) = self.message_mut(turn.message).filter(|m| m.state == MessageState::Queued) {
             prompt.state = MessageState::Complete;
@@ -60,8 +62,18 @@ impl Conversation {
         self.generate(out, source);
     }
 
-    /// The model of a turn: what the message asked for, else the conversation's, else the agent's.
-    pub(super) fn model_of(&self, id: TurnId) -> String {
+    /// The answer of a turn that is repeated leaves the model's context.
+    fn supersede(&mut self, old: TurnId, out: &mut Outcome) {
+        let conversation = self.conversation();
+        let of_old = |m: &&mut Message| m.turn == old && m.author == Author::Assistant;
+        let Some(answer) = self.messages.iter_mut().rev().find(of_old) else { return };
+        answer.superseded = true;
+        out.writes.push(Write::Message(answer.clone()));
+        out.events.push(Event::MessageUpdated { conversation, message: Arc::new(answer.clone()) });
+    }
+
+    /// The model of a turn that starts: what the message asked for, else the conversation's, else the agent's.
+    fn model_of(&self, id: TurnId) -> String {
         self.turn(id)
             .and_then(|t| t.model.clone())
             .or_else(|| self.settings.model.clone())

@@ -25,7 +25,8 @@ impl Conversation {
         let begin = messages.iter().position(|m| matches!(m, PromptMessage::User(_))).unwrap_or(messages.len());
         messages.drain(..begin);
         Some(Prompt {
-            model: self.model_of(work.turn),
+            // As it was when the turn started.
+            model: self.answer()?.model.clone()?,
             system: self.rules.agent.system.clone(),
             messages,
             tools,

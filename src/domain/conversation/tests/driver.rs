@@ -206,7 +206,7 @@ impl Driver {
     }
 
     pub fn edit(&mut self, message: MessageId, content: &str) -> Result<(), Fault> {
-        let (_, outcome) = self.unchanged(|d| d.conversation.edit(message, content.into()))?;
+        let (_, outcome) = self.unchanged(|d| d.conversation.edit(message, content.into(), &mut d.clock))?;
         self.perform(outcome);
         Ok(())
     }
