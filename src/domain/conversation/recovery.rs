@@ -12,7 +12,7 @@ impl Conversation {
     pub fn recover(stored: Stored, rules: Rules, source: &mut dyn Source) -> (Self, Outcome) {
         let mut conversation = Self::new(stored.settings, rules);
         // Words of a life before this one may still be under way: no number of that life comes again.
-        conversation.next_run = (source.next_id() as Run) >> 1;
+        conversation.next_run = (source.next_id() as Run) << 16;
         conversation.messages = stored.messages;
         conversation.more = stored.more;
         conversation.approvals = stored.approvals;

@@ -134,6 +134,7 @@ impl Driver {
                 assert_eq!(self.upstream.replace(run), None, "one request at a time");
                 let prompt = self.conversation.prompt(Vec::new()).expect("a turn at work");
                 invariants::prompt_is_valid(&prompt);
+                invariants::prompt_asks(self, &prompt);
                 self.prompts.push(prompt);
             }
             Effect::RunTool { call, input, .. } => {

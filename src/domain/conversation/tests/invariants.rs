@@ -83,13 +83,15 @@ impl Driver {
             assert_eq!(conversation.call(approval.call).expect("its call").state, ToolCallState::Awaiting);
             assert!(self.wakes.iter().any(|at| *at <= approval.deadline), "somebody looks at its deadline");
         }
+        let executing = conversation.calls_in(ToolCallState::Executing);
+        assert!(executing.len() < 2 || !executing.iter().any(|c| conversation.exclusive.contains(c)), "runs alone");
         // Something is under way for whoever is at work: it cannot hang.
         if let Some(work) = &conversation.work {
             let granted = !conversation.calls_in(ToolCallState::Approved).is_empty();
             let waits = !self.tools.is_empty() || !conversation.approvals.is_empty() || granted;
             assert!(work.upstream || waits, "a turn hangs");
             assert_eq!(work.upstream, self.upstream.is_some() || self.closing.is_some());
-            assert_eq!(conversation.calls_in(ToolCallState::Executing).len(), self.tools.len());
+            assert_eq!(executing.len(), self.tools.len());
         } else {
             assert!(self.upstream.is_none() && self.asking.is_empty(), "somebody was forgotten");
         }
@@ -131,6 +133,20 @@ pub fn may_run(driver: &Driver, call: PartId) {
             assert!(approval.decision.as_ref().is_some_and(|d| d.by.is_some()), "a human's grant");
         }
     }
+}
+
+/// A turn's first request ends with its own question; nothing in it is out of the context.
+pub fn prompt_asks(driver: &Driver, prompt: &Prompt) {
+    let conversation = &driver.conversation;
+    let turn = conversation.current().expect("a turn at work");
+    let question = conversation.message(turn.message).expect("its prompt");
+    if conversation.answer().is_some_and(|a| a.parts.is_empty()) {
+        let [.., PromptMessage::User(content)] = prompt.messages.as_slice() else { panic!("{prompt:?}") };
+        assert_eq!(content.len(), question.parts.len());
+    }
+    let read = |m: &&Message| m.author == Author::User && m.turn_no <= turn.no && m.state == MessageState::Complete;
+    let questions = prompt.messages.iter().filter(|m| matches!(m, PromptMessage::User(_))).count();
+    assert_eq!(questions, conversation.messages().iter().filter(read).count());
 }
 
 /// The rules that providers refuse a request by.
