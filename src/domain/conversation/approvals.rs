@@ -95,12 +95,13 @@ impl Conversation {
         }
     }
 
-    /// Starts approved calls: those that may run beside others at once, the rest one after another.
+    /// Starts approved calls in their order: those that may run beside others together, each of the rest by itself.
     fn start_approved(&mut self, out: &mut Outcome) {
         for call in self.calls_in(ToolCallState::Approved) {
             let executing = self.calls_in(ToolCallState::Executing);
-            if self.exclusive.contains(&call) && executing.iter().any(|c| self.exclusive.contains(c)) {
-                continue;
+            let alone = |call: &PartId| self.exclusive.contains(call);
+            if !executing.is_empty() && (alone(&call) || executing.iter().any(alone)) {
+                return;
             }
             let Some(turn) = self.work.as_ref().map(|w| w.turn) else { return };
             let Some((tool, input)) = self.call(call).map(|c| (c.tool.clone(), c.input.clone())) else { continue };
@@ -133,7 +134,7 @@ impl Conversation {
         self.exclusive.retain(|c| *c != call);
     }
 
-    /// A human answered. `Ok(None)`: somebody was first.
+    /// A human answered. `None`: somebody was first, or it is no longer asked.
     pub fn decide(
         &mut self,
         id: ApprovalId,
@@ -241,6 +242,8 @@ impl Conversation {
             self.advance(&mut out, source);
             self.settle_status(&mut out);
         }
+        // Also where the clock was early: nobody else would look again.
+        out.effects.extend(self.next_deadline().map(Effect::WakeAt));
         out
     }
 

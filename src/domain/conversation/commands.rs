@@ -44,7 +44,8 @@ impl Conversation {
         if busy && policy == BusyPolicy::Reject {
             return Err(Fault::plain(Code::Busy));
         }
-        if self.queued().count() >= self.rules.queue_turns {
+        let waits = busy || self.settings.state != ConversationState::Active;
+        if waits && self.queued().count() >= self.rules.queue_turns {
             return Err(Fault::new(Code::Busy, format!("{} turns wait already", self.rules.queue_turns)));
         }
         let mut out = Outcome::default();
@@ -149,7 +150,12 @@ impl Conversation {
     }
 
     /// Edits the text of a message whose turn still waits.
-    pub fn edit(&mut self, message: MessageId, content: String) -> Result<(Arc<Message>, Outcome), Fault> {
+    pub fn edit(
+        &mut self,
+        message: MessageId,
+        content: String,
+        source: &mut dyn Source,
+    ) -> Result<(Arc<Message>, Outcome), Fault> {
         self.refuse_if_archived()?;
         let known = self.message(message).ok_or_else(|| Fault::not_found("message"))?;
         if known.state != MessageState::Queued {
@@ -158,10 +164,20 @@ impl Conversation {
         let conversation = self.conversation();
         let Some(known) = self.message_mut(message) else { return Err(Fault::not_found("message")) };
         let mut out = Outcome::default();
-        if let Some(part) = known.parts.iter_mut().find(|p| matches!(p.body, PartBody::Text { .. })) {
-            part.body = PartBody::Text { text: content };
-            out.writes.push(Write::Part { message, part: part.clone() });
-        }
+        let body = PartBody::Text { text: content };
+        let part = match known.parts.iter_mut().find(|p| matches!(p.body, PartBody::Text { .. })) {
+            Some(part) => {
+                part.body = body;
+                part.clone()
+            }
+            // So far there were attachments only.
+            None => {
+                let part = Part { id: PartId::mint(source), index: known.parts.len() as u16, body };
+                known.parts.push(part.clone());
+                part
+            }
+        };
+        out.writes.push(Write::Part { message, part });
         let changed = Arc::new(known.clone());
         let refs = serde_json::json!({ "messageId": message.to_string() });
         out.writes.push(Self::fact("message.updated", Some(changed.turn), changed.user.clone(), refs));
@@ -225,7 +241,12 @@ impl Conversation {
         Answer::Ended { turn: id, state, receipt, usage }
     }
 
-    /// Repeats the newest turn with the same prompt; its old answer leaves the model's context.
+    /// The newest turn that has ended and had begun: the one that may be repeated.
+    pub(super) fn newest_ended(&self) -> Option<&Turn> {
+        self.ended.iter().rev().find(|t| t.state != TurnState::Cancelled)
+    }
+
+    /// Repeats the newest turn with the same prompt; once it starts, the old answer leaves the model's context.
     pub fn retry(
         &mut self,
         turn: Option<TurnId>,
@@ -238,8 +259,9 @@ impl Conversation {
         if !self.live.is_empty() {
             return Err(Fault::plain(Code::Busy));
         }
-        let newest = self.ended.iter().rev().find(|t| t.state != TurnState::Cancelled).cloned();
-        let Some(old) = newest else { return Err(Fault::new(Code::Conflict, "there is no turn to retry")) };
+        let Some(old) = self.newest_ended().cloned() else {
+            return Err(Fault::new(Code::Conflict, "there is no turn to retry"));
+        };
         if turn.is_some_and(|id| id != old.id) {
             let known = turn.is_some_and(|id| self.turn(id).is_some());
             return Err(match known {
@@ -248,12 +270,6 @@ impl Conversation {
             });
         }
         let mut out = Outcome::default();
-        let conversation = self.conversation();
-        if let Some(answer) = old.answer.and_then(|id| self.message_mut(id)) {
-            answer.superseded = true;
-            out.writes.push(Write::Message(answer.clone()));
-            out.events.push(Event::MessageUpdated { conversation, message: Arc::new(answer.clone()) });
-        }
         let send = Send {
             user,
             content: String::new(),
@@ -296,9 +312,15 @@ impl Conversation {
         Ok(out)
     }
 
-    /// Read-only from now on. Aborts what runs and drops what waits; `asker` is answered once all has ended.
+    /// Read-only from now on. Aborts what runs and drops what waits. `asker` is answered in every case, once all has
+    /// ended: after that nothing is written any more, and the conversation may be deleted.
     pub fn archive(&mut self, asker: Asker, source: &mut dyn Source) -> Outcome {
         let mut out = Outcome::default();
+        if let Some(work) = &mut self.work {
+            work.archive_askers.push(asker);
+        } else {
+            out.effects.push(Effect::Answer { asker, answer: Answer::Archived });
+        }
         if self.settings.state == ConversationState::Archived {
             return out;
         }
@@ -309,9 +331,7 @@ impl Conversation {
         for turn in waiting {
             self.cancel_queued(turn, &mut out, source);
         }
-        if self.work.is_some() {
-            self.begin_stop(StopKind::Abort, Some(asker), &mut out, source);
-        }
+        self.begin_stop(StopKind::Abort, None, &mut out, source);
         self.touch_settings(source.now(), &mut out);
         self.settle_status(&mut out);
         out

@@ -19,8 +19,10 @@ impl Conversation {
         turn.state = TurnState::Running;
         turn.started_at = Some(now);
         turn.answer = Some(answer_id);
-        turn.model = Some(model.clone());
         let turn = turn.clone();
+        if let Some(old) = turn.retry_of {
+            self.supersede(old, out);
+        }
         let correlation_id = turn.correlation_id.clone();
         if let Some(prompt) = self.message_mut(turn.message).filter(|m| m.state == MessageState::Queued) {
             prompt.state = MessageState::Complete;
@@ -52,7 +54,6 @@ impl Conversation {
             parts: Vec::new(),
         };
         out.writes.push(Self::fact("turn.started", Some(id), None, serde_json::json!({ "model": model })));
-        out.writes.push(Write::Turn(turn.clone()));
         out.writes.push(Write::Message(answer.clone()));
         out.events.push(Event::TurnStarted { conversation, turn: Arc::new(turn), provider, model });
         out.events.push(Event::MessageCreated { conversation, message: Arc::new(answer.clone()) });
@@ -61,8 +62,18 @@ impl Conversation {
         self.generate(out, source);
     }
 
-    /// The model of a turn: what the message asked for, else the conversation's, else the agent's.
-    pub(super) fn model_of(&self, id: TurnId) -> String {
+    /// The answer of a turn that is repeated leaves the model's context.
+    fn supersede(&mut self, old: TurnId, out: &mut Outcome) {
+        let conversation = self.conversation();
+        let of_old = |m: &&mut Message| m.turn == old && m.author == Author::Assistant;
+        let Some(answer) = self.messages.iter_mut().rev().find(of_old) else { return };
+        answer.superseded = true;
+        out.writes.push(Write::Message(answer.clone()));
+        out.events.push(Event::MessageUpdated { conversation, message: Arc::new(answer.clone()) });
+    }
+
+    /// The model of a turn that starts: what the message asked for, else the conversation's, else the agent's.
+    fn model_of(&self, id: TurnId) -> String {
         self.turn(id)
             .and_then(|t| t.model.clone())
             .or_else(|| self.settings.model.clone())
@@ -74,11 +85,12 @@ impl Conversation {
         let limit = self.rules.steps_per_turn;
         let Some(turn) = self.work.as_ref().map(|w| w.turn) else { return };
         let Some(turn) = self.live_mut(turn) else { return };
-        turn.steps += 1;
-        if turn.steps > limit {
+        if turn.steps >= limit {
             turn.error = Some(format!("the agent took more than {limit} steps"));
             return self.end_turn(TurnState::Failed, out, source);
         }
+        turn.steps += 1;
+        out.writes.push(Write::Turn(turn.clone()));
         let run = self.next_run;
         self.next_run += 1;
         if let Some(work) = &mut self.work {
@@ -104,14 +116,15 @@ impl Conversation {
             StreamEvent::Text(text) => self.grow(Growing::Text, &text, &mut out, source),
             StreamEvent::Thinking(text) => self.grow(Growing::Thinking, &text, &mut out, source),
             StreamEvent::Signature(seal) => self.seal(seal),
-            StreamEvent::BlockEnd => self.close_part(&mut out),
+            StreamEvent::BlockEnd => self.close_part(),
             StreamEvent::ToolCall { id, name, input } => {
-                self.close_part(&mut out);
-                let call =
-                    ToolCall { provider_id: id, tool: name, input, state: ToolCallState::Requested, approval: None };
+                self.close_part();
+                let provider_id = self.own_id(id);
+                let call = ToolCall { provider_id, tool: name, input, state: ToolCallState::Requested, approval: None };
                 let part = self.push_part(PartBody::ToolCall(call), false, &mut out, source);
                 if let (Some(part), Some(work)) = (part, &mut self.work) {
                     work.calls.push(part);
+                    work.unsaved.push(part);
                 }
             }
             StreamEvent::Usage(usage) => {
@@ -125,13 +138,22 @@ impl Conversation {
         out
     }
 
+    /// The id of a call; where the provider gives one twice within a step, no result could be told from the other.
+    fn own_id(&self, mut id: String) -> String {
+        let calls = self.work.as_ref().map(|w| w.calls.as_slice()).unwrap_or_default();
+        while calls.iter().filter_map(|c| self.call(*c)).any(|c| c.provider_id == id) {
+            id.push_str("_2");
+        }
+        id
+    }
+
     /// Appends to the open part, or opens one.
     fn grow(&mut self, kind: Growing, more: &str, out: &mut Outcome, source: &mut dyn Source) {
         if more.is_empty() {
             return;
         }
         if self.work.as_ref().and_then(|w| w.open.as_ref()).is_some_and(|o| o.kind != kind) {
-            self.close_part(out);
+            self.close_part();
         }
         if self.work.as_ref().is_some_and(|w| w.open.is_none()) {
             let body = match kind {
@@ -172,34 +194,44 @@ impl Conversation {
         }
     }
 
-    /// The open part is complete. Its row is written with whatever comes next.
-    pub(super) fn close_part(&mut self, out: &mut Outcome) {
-        let Some(open) = self.work.as_mut().and_then(|w| w.open.take()) else { return };
-        let Some(message) = self.answer() else { return };
-        if let Some(part) = message.parts.iter().rev().find(|p| p.id == open.part) {
-            out.writes.push(Write::Part { message: message.id, part: part.clone() });
-        }
+    /// The open part is complete. Its row goes with the next batch: what streams waits for no disk.
+    pub(super) fn close_part(&mut self) {
+        let Some(work) = &mut self.work else { return };
+        work.unsaved.extend(work.open.take().map(|open| open.part));
     }
 
-    /// Rows for what has grown since the last batch: at least once a second, and with every batch of facts.
-    pub fn checkpoint(&mut self) -> Vec<Write> {
-        let Some(open) = self.work.as_ref().and_then(|w| w.open.as_ref()) else { return Vec::new() };
-        let (id, saved, has_row) = (open.part, open.saved, open.has_row);
+    /// Rows of parts that are complete.
+    fn write_complete(&mut self) -> Vec<Write> {
+        let complete = self.work.as_mut().map(|w| std::mem::take(&mut w.unsaved)).unwrap_or_default();
         let Some(message) = self.answer() else { return Vec::new() };
-        let Some(part) = message.parts.iter().rev().find(|p| p.id == id) else { return Vec::new() };
-        let (PartBody::Text { text } | PartBody::Thinking { text, .. }) = &part.body else { return Vec::new() };
-        if has_row && text.len() == saved {
-            return Vec::new();
+        let parts = message.parts.iter().filter(|p| complete.contains(&p.id));
+        parts.map(|p| Write::Part { message: message.id, part: p.clone() }).collect()
+    }
+
+    /// Rows for what was said since the last batch: at least once a second, and with every batch of facts.
+    pub fn checkpoint(&mut self) -> Vec<Write> {
+        let mut writes = self.write_complete();
+        writes.extend(self.write_growing());
+        writes
+    }
+
+    /// The new text of the part that grows, or the whole of it where it has no row yet.
+    fn write_growing(&mut self) -> Option<Write> {
+        let open = self.work.as_ref()?.open.as_ref()?;
+        let message = self.answer()?;
+        let part = message.parts.iter().rev().find(|p| p.id == open.part)?;
+        let (PartBody::Text { text } | PartBody::Thinking { text, .. }) = &part.body else { return None };
+        if open.has_row && text.len() == open.saved {
+            return None;
         }
-        let (length, write) = match has_row {
-            true => (text.len(), Write::Tail { part: id, text: text[saved..].to_owned() }),
-            false => (text.len(), Write::Part { message: message.id, part: part.clone() }),
+        let length = text.len();
+        let write = match open.has_row {
+            true => Write::Tail { part: part.id, text: text[open.saved..].to_owned() },
+            false => Write::Part { message: message.id, part: part.clone() },
         };
-        if let Some(open) = self.work.as_mut().and_then(|w| w.open.as_mut()) {
-            open.saved = length;
-            open.has_row = true;
-        }
-        vec![write]
+        let open = self.work.as_mut()?.open.as_mut()?;
+        (open.saved, open.has_row) = (length, true);
+        Some(write)
     }
 
     /// The provider's message is complete, or it failed. `verdicts` belong to the calls of this step, in order.
@@ -214,36 +246,31 @@ impl Conversation {
         if !self.is_current(run) {
             return out;
         }
-        self.close_part(&mut out);
+        self.close_part();
         self.book_step();
         if let Some(work) = &mut self.work {
             work.upstream = false;
         }
         match end {
-            Err(fault) => {
-                if let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id)) {
-                    turn.error = Some(fault.message);
-                }
-                self.end_turn(TurnState::Failed, &mut out, source);
-            }
+            Err(fault) => self.fail_step(fault.message, &mut out, source),
+            Ok(StopReason::Refusal) => self.fail_step("the provider refused to answer".into(), &mut out, source),
             Ok(_) if self.work.as_ref().is_some_and(|w| !w.calls.is_empty()) => {
+                self.write_usage(&mut out);
                 self.judge_calls(verdicts, &mut out, source);
             }
-            Ok(reason) => {
-                let state = match reason {
-                    StopReason::Refusal => TurnState::Failed,
-                    _ => TurnState::Completed,
-                };
-                if state == TurnState::Failed
-                    && let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id))
-                {
-                    turn.error = Some("the provider refused to answer".into());
-                }
-                self.end_turn(state, &mut out, source);
-            }
+            Ok(_) => self.end_turn(TurnState::Completed, &mut out, source),
         }
         self.settle_status(&mut out);
         out
+    }
+
+    /// The turn fails; what an answer asked for that is not whole, or is refused, never runs.
+    fn fail_step(&mut self, why: String, out: &mut Outcome, source: &mut dyn Source) {
+        self.cancel_unstarted("cancelled: the answer was cut off", out, source);
+        if let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id)) {
+            turn.error = Some(why);
+        }
+        self.end_turn(TurnState::Failed, out, source);
     }
 
     /// Adds the step's usage to the turn and the conversation.
@@ -255,6 +282,13 @@ impl Conversation {
         if let Some(turn) = self.live_mut(turn) {
             turn.usage.add(&usage);
         }
+    }
+
+    /// What a step has cost is on disk with its calls: the turn may wait long for a human, and a restart may come.
+    fn write_usage(&mut self, out: &mut Outcome) {
+        out.writes.push(Write::Conversation(self.settings.clone()));
+        let turn = self.work.as_ref().map(|w| w.turn).and_then(|id| self.turn(id));
+        out.writes.extend(turn.cloned().map(Write::Turn));
     }
 
     /// The names of the calls that `on_step_ended` wants verdicts for.
@@ -273,7 +307,8 @@ impl Conversation {
 
     /// Settles answer and turn, and answers whoever waits for the end.
     fn finish(&mut self, state: TurnState, now: Timestamp, out: &mut Outcome) {
-        self.close_part(out);
+        self.close_part();
+        out.writes.extend(self.write_complete());
         let Some(work) = self.work.take() else { return };
         self.exclusive.clear();
         self.grace_until = None;
@@ -283,7 +318,8 @@ impl Conversation {
         debug_assert!(turn.state.may_become(state), "{:?} to {state:?}", turn.state);
         turn.state = state;
         turn.ended_at = Some(now);
-        turn.receipt = work.receipt;
+        // A turn that was stopping when the hub went down has its receipt already.
+        turn.receipt = work.receipt.or(turn.receipt);
         if let Some(answer) = self.message_mut(work.answer) {
             answer.state = match state {
                 TurnState::Completed => MessageState::Complete,
@@ -304,6 +340,9 @@ impl Conversation {
         self.record_end(turn, out);
         for asker in work.stop_askers {
             out.effects.push(Effect::Answer { asker, answer: self.ended_answer(id) });
+        }
+        for asker in work.archive_askers {
+            out.effects.push(Effect::Answer { asker, answer: Answer::Archived });
         }
     }
 }

@@ -11,6 +11,8 @@ mod prompt;
 mod recovery;
 mod snapshot;
 mod stopping;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -85,7 +87,14 @@ pub enum Urgent {
 /// Answers that come later than the command's own reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    Ended { turn: TurnId, state: TurnState, receipt: Option<Receipt>, usage: Usage },
+    Ended {
+        turn: TurnId,
+        state: TurnState,
+        receipt: Option<Receipt>,
+        usage: Usage,
+    },
+    /// The conversation is archived and nothing runs or waits in it any more.
+    Archived,
 }
 
 /// What an input led to.
@@ -120,11 +129,15 @@ struct Work {
     upstream: bool,
     /// The text or thinking part that grows.
     open: Option<OpenPart>,
+    /// Parts that are complete and have no row of it yet.
+    unsaved: Vec<PartId>,
     /// Calls the model made in this step, before they are judged.
     calls: Vec<PartId>,
     step_usage: Usage,
     stopping: Option<StopKind>,
     stop_askers: Vec<Asker>,
+    /// Those who wait until an archived conversation is at rest.
+    archive_askers: Vec<Asker>,
     receipt: Option<Receipt>,
     correlation_id: String,
 }
@@ -137,10 +150,12 @@ impl Work {
             run: 0,
             upstream: false,
             open: None,
+            unsaved: Vec::new(),
             calls: Vec::new(),
             step_usage: Usage::default(),
             stopping: None,
             stop_askers: Vec::new(),
+            archive_askers: Vec::new(),
             receipt: None,
             correlation_id,
         }
@@ -339,6 +354,9 @@ impl Conversation {
         debug_assert!(body.state.may_become(state), "{:?} to {state:?}", body.state);
         body.state = state;
         let part = part.clone();
+        if let Some(work) = &mut self.work {
+            work.unsaved.retain(|p| *p != call);
+        }
         out.writes.push(Write::Part { message: message_id, part: part.clone() });
         let refs = serde_json::json!({ "toolCallId": call.to_string(), "state": state.name() });
         out.writes.push(Write::Fact(Fact { kind: "tool_call.changed", turn: Some(turn), by: None, refs }));

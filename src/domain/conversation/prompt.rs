@@ -21,8 +21,12 @@ impl Conversation {
                 Author::Assistant => assistant_messages(message, &mut messages),
             }
         }
+        // The oldest that is in memory may be an answer; no provider takes a talk that begins with one.
+        let begin = messages.iter().position(|m| matches!(m, PromptMessage::User(_))).unwrap_or(messages.len());
+        messages.drain(..begin);
         Some(Prompt {
-            model: self.model_of(work.turn),
+            // As it was when the turn started.
+            model: self.answer()?.model.clone()?,
             system: self.rules.agent.system.clone(),
             messages,
             tools,
@@ -82,8 +86,9 @@ fn assistant_messages(message: &Message, messages: &mut Vec<PromptMessage>) {
         }
         match &part.body {
             PartBody::Text { text } if !text.is_empty() => said.push(AssistantContent::Text(text.clone())),
-            PartBody::Thinking { text, signature } => {
-                said.push(AssistantContent::Thinking { text: text.clone(), signature: signature.clone() });
+            // Without its seal no provider takes it back, and a message of nothing else would be empty.
+            PartBody::Thinking { text, signature: Some(seal) } => {
+                said.push(AssistantContent::Thinking { text: text.clone(), signature: Some(seal.clone()) });
             }
             PartBody::ToolCall(call) => {
                 open.insert(call.provider_id.clone());
@@ -97,7 +102,7 @@ fn assistant_messages(message: &Message, messages: &mut Vec<PromptMessage>) {
                 open.remove(&result.call_id);
                 results.push(result.clone());
             }
-            PartBody::Text { .. } | PartBody::Attachment(_) => {}
+            PartBody::Text { .. } | PartBody::Thinking { .. } | PartBody::Attachment(_) => {}
         }
     }
     flush(&mut said, &mut results, &mut open, messages);

@@ -11,6 +11,8 @@ impl Conversation {
     /// the first number is given; none of its events is sent, because the snapshot holds them.
     pub fn recover(stored: Stored, rules: Rules, source: &mut dyn Source) -> (Self, Outcome) {
         let mut conversation = Self::new(stored.settings, rules);
+        // Words of a life before this one may still be under way: no number of that life comes again.
+        conversation.next_run = (source.next_id() as Run) << 16;
         conversation.messages = stored.messages;
         conversation.more = stored.more;
         conversation.approvals = stored.approvals;
@@ -55,12 +57,7 @@ impl Conversation {
         if turn.state == TurnState::AwaitingApproval {
             return self.go_on_waiting(out, source);
         }
-        for state in [ToolCallState::Requested, ToolCallState::Awaiting, ToolCallState::Approved] {
-            for call in self.calls_in(state) {
-                let text = "cancelled: the hub went down before the tool ran";
-                self.settle_call(call, ToolCallState::Cancelled, text, true, out, source);
-            }
-        }
+        self.cancel_unstarted("cancelled: the hub went down before the tool ran", out, source);
         self.settle_approvals_on_stop(out, source);
         self.end_turn(TurnState::Interrupted, out, source);
     }
@@ -72,9 +69,7 @@ impl Conversation {
             approval.deadline = least;
             out.writes.push(Write::Approval(approval.clone()));
         }
-        if let Some(deadline) = self.next_deadline() {
-            out.effects.push(Effect::WakeAt(deadline));
-        }
+        out.effects.extend(self.approvals.iter().map(|a| Effect::WakeAt(a.deadline)));
         // A tool whose concurrency is no longer known runs alone.
         self.exclusive = self.calls_in(ToolCallState::Approved);
         self.exclusive.extend(self.calls_in(ToolCallState::Awaiting));

@@ -1,6 +1,7 @@
 //! A conversation as it stands, to be shown.
 
 use super::*;
+use crate::domain::message::Author;
 
 /// The newest messages go into a snapshot up to this many bytes of text; one always does.
 const SNAPSHOT_BYTES: usize = 1 << 20;
@@ -37,7 +38,7 @@ impl Conversation {
             settings: self.settings.clone(),
             messages: self.messages[from..].to_vec(),
             more: self.more || from > 0,
-            turn: self.current().cloned(),
+            turn: self.current().cloned().map(|turn| self.as_it_stops(turn)),
             turns: self.ended.clone(),
             queue: self.live.iter().filter(|t| t.state == TurnState::Queued).cloned().collect(),
             approvals: self.approvals.clone(),
@@ -46,15 +47,32 @@ impl Conversation {
         }
     }
 
-    /// Forgets the oldest messages of a rested conversation once they weigh more than `bytes`; the store has them.
+    /// While the upstream is being closed the row still says `running`: only the end of it is worth a commit.
+    fn as_it_stops(&self, mut turn: Turn) -> Turn {
+        if self.work.as_ref().is_some_and(|w| w.stopping.is_some()) {
+            turn.state = TurnState::Stopping;
+        }
+        turn
+    }
+
+    /// Forgets the oldest messages of a rested conversation once they weigh more than `bytes`; the store has them. Never
+    /// those of turns that wait or of the one that may be repeated, and never a question without its answer.
     pub fn trim(&mut self, bytes: usize) {
+        if self.work.is_some() {
+            return;
+        }
         let mut kept = 0;
         let mut from = self.messages.len();
         while from > 0 && kept <= bytes {
             from -= 1;
             kept += weight(&self.messages[from]);
         }
-        if from > 0 && self.work.is_none() {
+        let needed = |m: &Message| self.live.iter().chain(self.newest_ended()).any(|t| t.message == m.id);
+        from = self.messages.iter().position(needed).map_or(from, |first| from.min(first));
+        while from > 0 && self.messages[from].author != Author::User {
+            from -= 1;
+        }
+        if from > 0 {
             self.messages.drain(..from);
             self.more = true;
         }

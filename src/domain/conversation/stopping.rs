@@ -51,14 +51,12 @@ impl Conversation {
             return;
         }
         // No request is open: it is closed already, as of now.
-        let now = source.now();
-        work.receipt.get_or_insert(Receipt { closed_at: now, bytes_after: 0, kept_bytes: 0 });
-        self.settle_approvals_on_stop(out, source);
-        for state in [ToolCallState::Requested, ToolCallState::Awaiting, ToolCallState::Approved] {
-            for call in self.calls_in(state) {
-                self.settle_call(call, ToolCallState::Cancelled, "cancelled: the turn was stopped", true, out, source);
-            }
+        let closed = Receipt { closed_at: source.now(), bytes_after: 0, kept_bytes: self.kept_bytes() };
+        if let Some(work) = &mut self.work {
+            work.receipt.get_or_insert(closed);
         }
+        self.settle_approvals_on_stop(out, source);
+        self.cancel_unstarted("cancelled: the turn was stopped", out, source);
         if kind == StopKind::Abort {
             let running = self.calls_in(ToolCallState::Executing);
             if !running.is_empty() {
@@ -75,6 +73,20 @@ impl Conversation {
             return self.end_stopped(out, source);
         }
         self.wait_for_tools(asker, out);
+    }
+
+    /// Calls that have not started never do, and each gets its result.
+    pub(super) fn cancel_unstarted(&mut self, why: &str, out: &mut Outcome, source: &mut dyn Source) {
+        for state in [ToolCallState::Requested, ToolCallState::Awaiting, ToolCallState::Approved] {
+            for call in self.calls_in(state) {
+                self.settle_call(call, ToolCallState::Cancelled, why, true, out, source);
+            }
+        }
+    }
+
+    /// Bytes of the answer's text so far.
+    fn kept_bytes(&self) -> u64 {
+        self.answer().map_or(0, |answer| answer.text().len() as u64)
     }
 
     /// A tool that runs may end; the one who asked learns now that it is closed and stopping.
@@ -103,11 +115,9 @@ impl Conversation {
         work.upstream = false;
         work.receipt = Some(Receipt { closed_at, bytes_after: 0, kept_bytes: 0 });
         self.book_step();
-        self.close_part(&mut out);
+        self.close_part();
         // Calls that the model had finished saying: none was judged yet.
-        for call in self.calls_in(ToolCallState::Requested) {
-            self.settle_call(call, ToolCallState::Cancelled, "cancelled: the turn was stopped", true, &mut out, source);
-        }
+        self.cancel_unstarted("cancelled: the turn was stopped", &mut out, source);
         self.end_stopped(&mut out, source);
         self.settle_status(&mut out);
         out
