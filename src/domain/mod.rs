@@ -1,9 +1,16 @@
 //! The model of the hub: pure, without actors, I/O or a clock of its own.
 
+pub mod agent;
 pub mod approval;
+pub mod channel;
+pub mod command;
+pub mod conversation;
+pub mod event;
 pub mod generation;
+pub mod hub;
 pub mod ids;
 pub mod message;
+pub mod policy;
 pub mod principal;
 pub mod record;
 pub mod settings;

@@ -62,7 +62,8 @@ impl ToolCallState {
     pub fn may_become(self, next: Self) -> bool {
         use ToolCallState::*;
         match self {
-            Requested => matches!(next, Awaiting | Approved | Denied | Cancelled),
+            // Failed: no such tool, or arguments that its schema refuses.
+            Requested => matches!(next, Awaiting | Approved | Denied | Failed | Cancelled),
             Awaiting => matches!(next, Approved | Denied | Expired | Cancelled),
             Approved => matches!(next, Executing | Cancelled),
             Executing => matches!(next, Succeeded | Failed | Cancelled | Unknown),

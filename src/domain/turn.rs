@@ -104,6 +104,8 @@ pub struct Turn {
     pub receipt: Option<Receipt>,
     /// Why it failed.
     pub error: Option<String>,
+    /// The request id of the message that began it: the same in logs, audit rows, approvals and provider calls.
+    pub correlation_id: String,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,

@@ -1,0 +1,144 @@
+//! Channel names: what one may subscribe to, spelled in exactly one way.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::ids::{ConversationId, OrganizationId, ProjectId, UserId};
+
+/// A name that no channel can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadChannel(&'static str);
+
+impl fmt::Display for BadChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BadChannel {}
+
+/// The longest name, in bytes.
+pub const MAX_NAME: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Channel {
+    Session(ConversationId),
+    Project(ProjectId),
+    User(UserId),
+    Organization(OrganizationId),
+    /// The text after `app:`.
+    Application(Arc<str>),
+}
+
+impl Channel {
+    pub fn parse(name: &str) -> Result<Self, BadChannel> {
+        if name.len() > MAX_NAME {
+            return Err(BadChannel("a channel's name has at most 256 bytes"));
+        }
+        let Some((kind, rest)) = name.split_once(':') else {
+            return Err(BadChannel("a channel's name is a kind, a colon and an id"));
+        };
+        match kind {
+            "session" => ConversationId::parse(rest).map(Self::Session).map_err(|_| BadChannel("not a session id")),
+            "project" => ProjectId::parse(rest).map(Self::Project).map_err(|_| BadChannel("not a project id")),
+            "user" => UserId::parse(rest).map(Self::User).map_err(|_| BadChannel("not a user id")),
+            "org" => {
+                OrganizationId::parse(rest).map(Self::Organization).map_err(|_| BadChannel("not an organization id"))
+            }
+            "app" => application_name(rest).map(Self::Application),
+            "host" => Err(BadChannel("host channels are not offered yet")),
+            _ => Err(BadChannel("no such kind of channel: session, project, user, org and app are known")),
+        }
+    }
+
+    /// Whether its events come from clients.
+    pub fn is_application(&self) -> bool {
+        matches!(self, Self::Application(_))
+    }
+}
+
+/// Letters, digits and `_ . : - /` of ASCII: no wildcard, no path step, no look-alike.
+fn application_name(rest: &str) -> Result<Arc<str>, BadChannel> {
+    let known = |b: u8| b.is_ascii_alphanumeric() || b"_.:-/".contains(&b);
+    if rest.is_empty() || !rest.bytes().all(known) || rest.contains("..") {
+        return Err(BadChannel("an app channel's name has letters, digits and _ . : - / and no two dots in a row"));
+    }
+    Ok(rest.into())
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => write!(f, "session:{id}"),
+            Self::Project(id) => write!(f, "project:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Organization(id) => write!(f, "org:{id}"),
+            Self::Application(name) => write!(f, "app:{name}"),
+        }
+    }
+}
+
+/// A channel of an organization: two organizations' `app:x` are two channels.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ChannelKey(Arc<KeyInner>);
+
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct KeyInner {
+    organization: OrganizationId,
+    name: Box<str>,
+}
+
+impl ChannelKey {
+    pub fn new(organization: OrganizationId, channel: &Channel) -> Self {
+        Self(Arc::new(KeyInner { organization, name: channel.to_string().into() }))
+    }
+
+    pub fn organization(&self) -> &OrganizationId {
+        &self.0.organization
+    }
+
+    /// The name as it stands on the wire.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+/// Where a subscriber stopped hearing a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: Arc<str>,
+    pub seq: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_has_one_spelling() {
+        let id = "sess_0193000000007000800000000000000a";
+        for name in [&format!("session:{id}"), "app:a", "app:team/one:two", "user:auth0|x", "org:acme"] {
+            assert_eq!(Channel::parse(name).map(|c| c.to_string()).as_deref(), Ok(name), "{name}");
+        }
+        let long = format!("app:{}", "x".repeat(10_000));
+        for name in [
+            "session:*",
+            ">",
+            "app:>",
+            "app:*",
+            "app:",
+            "app:a\0b",
+            "app:../x",
+            "APP:x",
+            "app:\u{430}",
+            "session:SESS_1",
+            "",
+            ":",
+            "session:sess_0193000000007000800000000000000A",
+            "nothing:x",
+            long.as_str(),
+        ] {
+            assert!(Channel::parse(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What doors ask of the hub, and what it answers: one vocabulary for all of them.
+
+use std::sync::Arc;
+
+use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
+use super::approval::Approval;
+use super::channel::{Channel, Position};
+use super::conversation::{SettingsChange, StopKind};
+use super::event::Numbered;
+use super::generation::{ThinkingLevel, ToolSpec};
+use super::ids::{ApprovalId, ConversationId, MessageId, PartId, ProjectId, Timestamp, TurnId, UserId};
+use super::message::{Attachment, Message};
+use super::principal::Principal;
+use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
+use super::tool_call::ToolPolicy;
+use super::turn::{Receipt, TurnState};
+use super::usage::Usage;
+
+/// Who calls, and as which request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub principal: Arc<Principal>,
+    /// The correlation id: in logs, audit rows, approvals and provider calls.
+    pub request_id: String,
+    /// Door and address, for the record of decisions.
+    pub origin: Arc<str>,
+}
+
+/// A page of a list: where it begins, and how long it may be (1 to 200).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    pub cursor: Option<String>,
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+/// A request that may be repeated without a second effect: its key, and what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    pub key: String,
+    /// SHA-256 of method and parameters.
+    pub request: [u8; 32],
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NewSession {
+    /// A project's id or name.
+    pub project: Option<String>,
+    pub title: Option<String>,
+    pub agent: Option<String>,
+    pub model: Option<String>,
+    pub thinking: Option<ThinkingLevel>,
+    pub visibility: Option<Visibility>,
+    /// What kind of door began it.
+    pub channel: Option<String>,
+    pub once: Option<Once>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewMessage {
+    pub content: String,
+    pub attachments: Vec<Attachment>,
+    pub model: Option<String>,
+    pub busy: Option<BusyPolicy>,
+    pub once: Option<Once>,
+}
+
+/// Which approval is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApprovalRef {
+    Request(ApprovalId),
+    Call(PartId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    Day,
+    Week,
+    Month,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    ProjectCreate {
+        name: String,
+    },
+    ProjectList(PageRequest),
+    ProjectGet(ProjectId),
+    SessionCreate(NewSession),
+    SessionList {
+        project: Option<ProjectId>,
+        state: Option<ConversationState>,
+        search: Option<String>,
+        page: PageRequest,
+    },
+    /// The caller's own session of that channel, begun if there is none.
+    SessionOfChannel(&'static str),
+    AgentList,
+    AgentGet(String),
+    ToolList,
+    ModelList,
+    ApprovalList(PageRequest),
+    ApprovalDecide {
+        which: ApprovalRef,
+        approved: bool,
+        reason: Option<String>,
+    },
+    Presence(Channel),
+    History {
+        channel: Channel,
+        since: Option<Position>,
+        limit: usize,
+    },
+    Usage(Period),
+    Session(ConversationId, SessionCommand),
+}
+
+/// What concerns one conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionCommand {
+    Get,
+    Change(SettingsChange),
+    Archive,
+    Pause,
+    Resume,
+    Delete,
+    Send(NewMessage),
+    Edit { message: MessageId, content: String },
+    Cancel(Option<TurnId>),
+    Stop(Option<TurnId>, StopKind),
+    Retry { turn: Option<TurnId>, model: Option<String> },
+    Messages { before: Option<MessageId>, limit: usize },
+    Todos,
+    TodosReplace(Vec<Todo>),
+    Approvals,
+    Decide { which: ApprovalRef, approved: bool, reason: Option<String> },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageReport {
+    pub period: Period,
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub rows: Vec<UsageRow>,
+}
+
+/// What one model was used for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageRow {
+    pub provider: String,
+    pub model: String,
+    pub turns: u64,
+    pub usage: Usage,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    Project(Project),
+    Projects(Page<Project>),
+    Session(Box<Settings>),
+    Sessions(Page<Settings>),
+    Deleted,
+    Sent {
+        message: MessageId,
+        turn: TurnId,
+        state: TurnState,
+    },
+    Message(ConversationId, Arc<Message>),
+    Ended {
+        turn: TurnId,
+        state: TurnState,
+        receipt: Option<Receipt>,
+        usage: Usage,
+    },
+    Messages(ConversationId, Page<Message>),
+    Agents(Vec<Arc<AgentProfile>>),
+    Agent(Arc<AgentProfile>),
+    Tools(Vec<(ToolSpec, ToolPolicy)>),
+    Models(Vec<ModelInfo>),
+    /// `applied` is false where somebody was first.
+    Decided {
+        applied: bool,
+        approval: Arc<Approval>,
+    },
+    Approvals(Page<(ConversationId, Approval)>),
+    Todos(Vec<Todo>),
+    Presence {
+        count: u32,
+        users: Option<Vec<UserId>>,
+    },
+    History {
+        epoch: Arc<str>,
+        seq: u64,
+        recovered: bool,
+        events: Vec<Arc<Numbered>>,
+    },
+    Usage(UsageReport),
+}

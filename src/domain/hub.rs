@@ -1,0 +1,51 @@
+//! The one handle that doors and routes hold: ask, listen, publish.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::channel::{Channel, Position};
+use super::command::{Caller, Command, Reply};
+use crate::error::Fault;
+
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// How a connection wants to hear a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listen {
+    pub channel: Channel,
+    pub since: Option<Position>,
+    /// Whether the wire has words for where a channel stands (`subscribed`); without them a loss ends the connection.
+    pub greeted: bool,
+    /// The dialect that its events are written in.
+    pub dialect: DialectId,
+}
+
+/// A row of the table of dialects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DialectId(pub u8);
+
+/// The connection's number within the process.
+pub type ConnectionNumber = u64;
+
+/// What the hub does for whoever is connected. Authorization is in here, for all doors alike.
+pub trait Hub {
+    /// Carries out a command. The order of calls on one conversation is the order of its effects.
+    fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>>;
+
+    /// Begins to listen. What there is to hear arrives at the connection's queue, the greeting first.
+    fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>>;
+
+    /// Ends listening. True where it had listened.
+    fn unlisten(&self, connection: ConnectionNumber, caller: &Caller, channel: &Channel, dialect: DialectId) -> bool;
+
+    /// Publishes to an application channel. `data` is JSON text. With `confirm` the place it got comes back.
+    fn publish(
+        &self,
+        caller: &Caller,
+        channel: &str,
+        event: &str,
+        data: Arc<str>,
+        confirm: bool,
+    ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault>;
+}

@@ -1,0 +1,62 @@
+//! Doors: one for each wire. A door turns frames into commands and events into frames; it decides nothing.
+
+pub mod gateway;
+pub mod rpc;
+pub mod words;
+
+use crate::domain::channel::ChannelKey;
+use crate::domain::event::{Greeting, Numbered};
+use crate::domain::hub::DialectId;
+use crate::error::Fault;
+use crate::framing::Frame;
+
+/// How a wire writes what channels carry. Encoders have no state: one encoding serves every subscriber.
+pub trait Dialect: Sync {
+    /// For logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// The frames of an event; none where this wire has no word for it.
+    fn event(&self, event: &Numbered) -> Encoded;
+
+    /// What a new subscriber is told first.
+    fn greeting(&self, greeting: &Greeting) -> Vec<Frame>;
+
+    /// Tells that the hub ended a subscription.
+    fn ended(&self, channel: &ChannelKey, fault: &Fault) -> Option<Frame>;
+}
+
+/// The table of dialects.
+pub static DIALECTS: [&dyn Dialect; 2] = [&rpc::Native, &gateway::Flat];
+
+/// Events on `/ws`.
+pub const NATIVE: DialectId = DialectId(0);
+/// The flat form on `/ws`.
+pub const FLAT: DialectId = DialectId(1);
+
+/// What an event became.
+#[derive(Debug, Clone)]
+pub enum Encoded {
+    Nothing,
+    One(Frame),
+    Several(Box<[Frame]>),
+}
+
+impl Encoded {
+    pub fn frames(&self) -> &[Frame] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(frame) => std::slice::from_ref(frame),
+            Self::Several(frames) => frames,
+        }
+    }
+}
+
+/// A frame around a value of the protocol.
+pub fn frame(value: &impl serde::Serialize) -> Frame {
+    Frame::build(|out| {
+        // The protocol's types have string keys and no failing parts: writing them into memory cannot fail.
+        if let Err(error) = serde_json::to_writer(&mut *out, value) {
+            tracing::error!(%error, "a frame could not be written");
+        }
+    })
+}

@@ -1,0 +1,112 @@
+//! What the hub answered, in the wire's words.
+
+use protocol::{methods as m, model as w};
+use serde::Serialize;
+
+use super::encode::write_event;
+use crate::domain::approval::ApprovalState;
+use crate::domain::command::{Page, Period, Reply, UsageReport};
+use crate::domain::event::PresenceList;
+use crate::domain::usage::Usage;
+use crate::doors::words;
+
+fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let _ = serde_json::to_writer(out, value);
+}
+
+fn page<T, W>(page: &Page<T>, word: impl Fn(&T) -> W) -> w::Page<W> {
+    w::Page { items: page.items.iter().map(word).collect(), next_cursor: page.next.clone() }
+}
+
+fn whole<T, W>(items: &[T], word: impl Fn(&T) -> W) -> w::Page<W> {
+    w::Page { items: items.iter().map(word).collect(), next_cursor: None }
+}
+
+/// Writes the `result` of a response.
+pub fn result(out: &mut Vec<u8>, reply: &Reply) {
+    match reply {
+        Reply::Project(project) => put(out, &words::project(project)),
+        Reply::Projects(list) => put(out, &page(list, words::project)),
+        Reply::Session(settings) => put(out, &words::session(settings)),
+        Reply::Sessions(list) => put(out, &page(list, words::session)),
+        Reply::Deleted => put(out, &m::Deleted { deleted: true }),
+        Reply::Sent { message, turn, state } => put(
+            out,
+            &m::MessageSent {
+                message_id: message.to_string(),
+                turn_id: turn.to_string(),
+                state: words::turn_state(*state),
+            },
+        ),
+        Reply::Message(id, message) => put(out, &words::message(*id, message)),
+        Reply::Ended { turn, state, receipt, usage } => put(
+            out,
+            &m::TurnOutcome {
+                turn_id: turn.to_string(),
+                state: words::turn_state(*state),
+                receipt: receipt.as_ref().map(|r| words::receipt(r, usage)),
+            },
+        ),
+        Reply::Messages(id, list) => put(out, &page(list, |message| words::message(*id, message))),
+        Reply::Agents(list) => put(out, &whole(list, |agent| words::agent(agent))),
+        Reply::Agent(agent) => put(out, &words::agent(agent)),
+        Reply::Tools(list) => put(out, &whole(list, |(spec, policy)| words::tool(spec, *policy))),
+        Reply::Models(list) => put(out, &whole(list, words::model)),
+        Reply::Decided { applied, approval } => put(
+            out,
+            &m::ToolDecided {
+                request_id: approval.id.to_string(),
+                applied: *applied,
+                approved: approval.state == ApprovalState::Approved,
+                state: words::approval_state(approval.state),
+                by: approval.decision.as_ref().and_then(|d| d.by.as_ref()).map(ToString::to_string),
+            },
+        ),
+        Reply::Approvals(list) => put(out, &page(list, |(id, approval)| words::approval(*id, approval))),
+        Reply::Todos(todos) => put(out, &m::TodoList { todos: todos.iter().map(words::todo).collect() }),
+        Reply::Presence { count, users } => {
+            put(out, &words::presence(&PresenceList { count: *count, users: users.clone() }));
+        }
+        Reply::History { epoch, seq, recovered, events } => {
+            out.extend_from_slice(b"{\"epoch\":");
+            put(out, &**epoch);
+            out.extend_from_slice(format!(",\"seq\":{seq},\"recovered\":{recovered},\"events\":[").as_bytes());
+            for (index, event) in events.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_event(out, event);
+            }
+            out.extend_from_slice(b"]}");
+        }
+        Reply::Usage(report) => put(out, &usage_report(report)),
+    }
+}
+
+fn usage_report(report: &UsageReport) -> m::UsageReport {
+    let mut total = Usage::default();
+    for row in &report.rows {
+        total.add(&row.usage);
+    }
+    m::UsageReport {
+        period: match report.period {
+            Period::Day => m::Period::Day,
+            Period::Week => m::Period::Week,
+            Period::Month => m::Period::Month,
+        },
+        from: report.from.to_rfc3339(),
+        to: report.to.to_rfc3339(),
+        turns: report.rows.iter().map(|r| r.turns).sum(),
+        usage: words::usage(&total),
+        by_model: report
+            .rows
+            .iter()
+            .map(|row| m::ModelUsage {
+                provider: row.provider.clone(),
+                model: row.model.clone(),
+                turns: row.turns,
+                usage: words::usage(&row.usage),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,4 @@
+//! Bytes to messages and back: how a door's messages are cut into frames. Imports nothing of ours.
+pub mod plain;
+
+pub use plain::Frame;

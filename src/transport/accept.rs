@@ -1,0 +1,142 @@
+//! From an accepted TCP connection to something HTTP can be spoken on: the gate, the socket options, TLS.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{
+    guard::{AcceptGuard, Gate, TurnedAway},
+    stream::RawStream,
+};
+
+/// How long someone who is turned away may take to get ready for the reason.
+const TURN_AWAY: Duration = Duration::from_secs(1);
+
+/// How every connection of a server comes in.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    pub(super) gate: Arc<Gate>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls_timeout: Duration,
+}
+
+/// A connection while it speaks HTTP.
+pub(super) struct HttpIo {
+    stream: HttpStream,
+    guard: AcceptGuard,
+    peer: SocketAddr,
+}
+
+enum HttpStream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Entrance {
+    /// Lets a connection in, or fails: turned away, gone, or no TLS in time.
+    pub(super) async fn accept(self, tcp: TcpStream) -> io::Result<HttpIo> {
+        let peer = tcp.peer_addr()?;
+        let guard = match self.gate.enter(peer) {
+            Ok(guard) => guard,
+            Err(why) => {
+                if self.tls.is_none() {
+                    turn_away(&tcp, why).await;
+                }
+                return Err(io::Error::other("too many connections"));
+            }
+        };
+        tcp.set_nodelay(true)?;
+        let stream = match self.tls {
+            None => HttpStream::Plain(tcp),
+            Some(tls) => HttpStream::Tls(Box::new(timeout(self.tls_timeout, tls.accept(tcp)).await??)),
+        };
+        Ok(HttpIo { stream, guard, peer })
+    }
+}
+
+/// Says why, without waiting for anything but a fresh socket's first readiness.
+async fn turn_away(tcp: &TcpStream, why: TurnedAway) {
+    let (status, code, message) = match why {
+        TurnedAway::Full => ("503 Service Unavailable", "unavailable", "too many connections"),
+        TurnedAway::AddressFull => ("429 Too Many Requests", "rate_limited", "too many connections from this address"),
+    };
+    let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 5\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    if timeout(TURN_AWAY, tcp.writable()).await.is_err() {
+        return;
+    }
+    let _ = tcp.try_write(answer.as_bytes());
+    // Unread bytes would make the close a reset, and that could overtake the answer.
+    let _ = tcp.try_read(&mut [0; 4096]);
+    let _ = socket2::SockRef::from(tcp).shutdown(std::net::Shutdown::Write);
+}
+
+impl HttpIo {
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(self.stream, HttpStream::Tls(_))
+    }
+
+    /// Leaves HTTP behind. The place at the gate is kept and counted as a socket's.
+    pub(super) fn into_raw(self) -> RawStream {
+        let HttpIo { stream, mut guard, .. } = self;
+        guard.upgraded();
+        match stream {
+            HttpStream::Plain(tcp) => RawStream::new(tcp, None, guard),
+            HttpStream::Tls(tls) => {
+                let (tcp, tls) = tls.into_inner();
+                RawStream::new(tcp, Some(Box::new(tls)), guard)
+            }
+        }
+    }
+}
+
+impl AsyncRead for HttpIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            HttpStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            HttpStream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for HttpIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            HttpStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            HttpStream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            HttpStream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            HttpStream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            HttpStream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            HttpStream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

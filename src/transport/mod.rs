@@ -1,0 +1,33 @@
+//! Sockets: who may connect, WebSocket framing, TLS, bounded outgoing queues, closing. Knows nothing
+//! of doors, users or actors.
+//!
+//! A connection comes in through [`accept`](self) past the gate, speaks HTTP with actix-web's `App`
+//! or asks for an upgrade; a [`Doorkeeper`] decides, the 101 goes out, the HTTP dispatcher is freed,
+//! and a [`Socket`] is what remains: an [`InboundStream`] for one reader and an `Rc<`[`Outbound`]`>`
+//! for whoever has something to say on that worker.
+//!
+//! Three things poll a socket: its reader polls the stream; the worker's flusher writes all that was
+//! pushed in a tick, one write per socket; a task for each blocked or closing socket does the rest,
+//! so that a reader that waits for something else never leaves a socket stuck.
+
+mod accept;
+mod blocked;
+mod counters;
+mod decoder;
+mod guard;
+mod heartbeat;
+mod inbound;
+mod outbound;
+mod server;
+mod settings;
+mod stream;
+mod upgrade;
+mod worker;
+
+pub use counters::{Counters, OpenConnections, Reading};
+pub use inbound::{Inbound, InboundStream};
+pub use outbound::{Outbound, Pushed};
+pub use server::{Handle, RunningServer, serve};
+pub use settings::{Close, ConnectionId, ServerSettings, SocketLimits};
+pub use upgrade::{Admitted, Doorkeeper, Opener, Refusal, Socket, UpgradeRequest};
+pub use worker::{current_worker, on_drained, with_connection};

@@ -1,0 +1,44 @@
+//! How many may come in.
+
+use std::io::Read;
+
+use crate::support::{Server, Setup, request, until};
+
+#[test]
+fn an_address_has_so_many_places_and_gets_them_back() {
+    let server = Server::echo(Setup { max_per_address: 2, ..Setup::default() });
+    let first = server.connect();
+    let _second = server.connect();
+    let mut answer = String::new();
+    server.tcp().read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+    assert!(
+        answer.ends_with(
+            "{\"error\":{\"code\":\"rate_limited\",\"message\":\"too many connections from this address\"}}"
+        )
+    );
+    assert_eq!(server.handle.counters().turned_away(), 1);
+    drop(first);
+    until("the place is free", || server.handle.open_connections().upgraded == 1);
+    let _third = server.connect();
+    assert_eq!(server.handle.open_connections().upgraded, 2);
+}
+
+#[test]
+fn a_full_server_says_503() {
+    let server = Server::echo(Setup { max_connections: 1, ..Setup::default() });
+    let _only = server.connect();
+    let mut answer = String::new();
+    server.tcp().read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+}
+
+#[test]
+fn a_refused_upgrade_gives_its_place_back() {
+    let server = Server::echo(Setup { max_per_address: 1, ..Setup::default() });
+    for _ in 0..3 {
+        let answer = server.ask(&request("/elsewhere"));
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        until("the place is free", || server.handle.open_connections().http == 0);
+    }
+}
