@@ -114,6 +114,7 @@ class Page {
         if (!mine()) return;
         this.thread.all(this.conversation);
         for (const name of ["title", "foot"]) show(byId(name), true);
+        this.composer.fit();
         this.meta();
       },
       message: (message) => mine() && this.thread.message(message),

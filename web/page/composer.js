@@ -30,7 +30,8 @@ export class Composer {
 
   fit() {
     this.text.style.height = "auto";
-    this.text.style.height = `${Math.min(this.text.scrollHeight, 240)}px`;
+    const { scrollHeight } = this.text; // 0 while it is hidden
+    if (scrollHeight > 0) this.text.style.height = `${Math.min(scrollHeight, 240)}px`;
   }
 
   /** Another conversation: its own draft. */

@@ -15,6 +15,7 @@ export class Thread {
     this.list = byId("messages");
     this.bottom = byId("bottom");
     this.stick = true;
+    this.top = 0;
     this.clear();
     this.scroller.addEventListener("scroll", () => this.scrolled());
     this.bottom.onclick = () => this.toBottom();
@@ -149,7 +150,10 @@ export class Thread {
 
   scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    this.stick = scrollHeight - scrollTop - clientHeight < NEAR;
+    // Only going up lets go of the bottom: the space may also shrink under the reader.
+    if (scrollHeight - scrollTop - clientHeight < NEAR) this.stick = true;
+    else if (scrollTop < this.top) this.stick = false;
+    this.top = scrollTop;
     show(this.bottom, !this.stick);
   }
 
