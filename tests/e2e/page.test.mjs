@@ -19,7 +19,7 @@ const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 const words = (count) => Array.from({ length: count }, (_, i) => `word${i + 1}`).join(" ");
 
-let hub, line, browser, context, first, second, website, base;
+let hub, line, browser, context, first, second, lossy, website, base;
 const fetched = [];
 const complaints = [];
 
@@ -50,7 +50,7 @@ before(async () => {
   context.on("weberror", (error) => complaints.push(String(error.error())));
   context.on("console", (message) => {
     if (message.text().includes("Content Security Policy")) complaints.push(message.text());
-    if (message.text().startsWith("gap on")) complaints.push(message.text());
+    if (message.text().startsWith("gap on") && message.page() !== lossy) complaints.push(message.text());
   });
   first = await context.newPage();
 });
@@ -61,6 +61,23 @@ after(async () => {
   await hub?.end();
   website?.close();
 });
+
+let broken = false;
+
+/** The steps build on each other: after one that failed the others would only wait in vain. */
+function step(name, act) {
+  test(name, async (t) => {
+    if (broken) return t.skip("an earlier step failed");
+    try {
+      await act();
+    } catch (error) {
+      broken = true;
+      if (first) await shot(first, "failed-first-tab").catch(() => {});
+      if (second) await shot(second, "failed-second-tab").catch(() => {});
+      throw error;
+    }
+  });
+}
 
 const shot = (page, name) => page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
 const badge = (page, ...states) => page.waitForSelector(states.map((s) => `#badge[data-state="${s}"]`).join(", "));
@@ -83,14 +100,14 @@ async function newConversation(page) {
   await page.waitForFunction(() => document.querySelectorAll("article").length === 0);
 }
 
-test("who is not signed in is told how to", async () => {
+step("who is not signed in is told how to", async () => {
   await first.goto(base);
   await first.waitForSelector("#signed-out:not([hidden])");
   assert.equal(await first.locator("#console").isVisible(), false);
   await shot(first, "signed-out");
 });
 
-test("the printed link, pasted whole, signs in", async () => {
+step("the printed link, pasted whole, signs in", async () => {
   await first.fill("#sign-in input", hub.link.href);
   await Promise.all([first.waitForURL(`${base}/`), first.click("#sign-in button")]);
   await first.waitForSelector("#console:not([hidden])");
@@ -98,7 +115,7 @@ test("the printed link, pasted whole, signs in", async () => {
   assert.match(await first.textContent("#who"), /owner/);
 });
 
-test("a used link signs nobody in", async () => {
+step("a used link signs nobody in", async () => {
   const stranger = await browser.newContext();
   const answer = await stranger.request.post(`${base}/sign-in`, {
     data: { code: hub.link.searchParams.get("code") },
@@ -108,7 +125,7 @@ test("a used link signs nobody in", async () => {
   await stranger.close();
 });
 
-test("an answer comes word by word", async () => {
+step("an answer comes word by word", async () => {
   await newConversation(first);
   await first.evaluate(() => {
     window.lengths = new Set();
@@ -128,7 +145,7 @@ test("an answer comes word by word", async () => {
   await shot(first, "answer");
 });
 
-test("a second tab shows the same while it grows", async () => {
+step("a second tab shows the same while it grows", async () => {
   second = await context.newPage();
   await second.goto(first.url());
   await second.waitForSelector('article[data-role="assistant"][data-state="complete"]');
@@ -140,14 +157,14 @@ test("a second tab shows the same while it grows", async () => {
   assert.equal(await textOf(two), words(150));
 });
 
-test("a title changed in one tab changes in the other", async () => {
+step("a title changed in one tab changes in the other", async () => {
   await first.fill("#title", "Two tabs");
   await first.press("#title", "Enter");
   await second.waitForFunction(() => document.getElementById("title").value === "Two tabs");
   await second.locator("#conversations a[aria-current]", { hasText: "Two tabs" }).waitFor();
 });
 
-test("stop stops, by button and by Esc, and keeps what was said", async () => {
+step("stop stops, by button and by Esc, and keeps what was said", async () => {
   for (const stop of [() => second.click("#stop"), () => first.keyboard.press("Escape")]) {
     const answer = await send(first, "long 5000");
     await answer.getByText("word5").waitFor();
@@ -164,7 +181,7 @@ test("stop stops, by button and by Esc, and keeps what was said", async () => {
   await shot(first, "stopped");
 });
 
-test("a message sent while a turn runs waits, and can be taken back", async () => {
+step("a message sent while a turn runs waits, and can be taken back", async () => {
   const running = await send(first, "long 300");
   await running.getByText("word3").waitFor();
   for (const text of ["this one waits", "this one is taken back"]) {
@@ -181,14 +198,14 @@ test("a message sent while a turn runs waits, and can be taken back", async () =
   assert.equal(await first.getByText("You said: “this one is taken back”").count(), 0);
 });
 
-test("a tool that needs no approval runs", async () => {
+step("a tool that needs no approval runs", async () => {
   const answer = await send(first, "what time is it");
   await answer.locator('.tool[data-state="succeeded"]').waitFor();
   await settled(answer, "complete");
   assert.equal(await answer.locator(".tool-name").textContent(), "time");
 });
 
-test("an approval is asked in both tabs, and the answer of one counts for both", async () => {
+step("an approval is asked in both tabs, and the answer of one counts for both", async () => {
   const address = `http://127.0.0.1:${website.address().port}/yes`;
   const answer = await send(first, `fetch ${address}`);
   const card = answer.locator(".tool");
@@ -207,7 +224,7 @@ test("an approval is asked in both tabs, and the answer of one counts for both",
   assert.equal(await first.locator(".question:visible").count(), 0);
 });
 
-test("a denial is told with its reason, and nothing happens", async () => {
+step("a denial is told with its reason, and nothing happens", async () => {
   const answer = await send(first, `fetch http://127.0.0.1:${website.address().port}/no`);
   const card = answer.locator(".tool");
   await card.locator(".deny").waitFor();
@@ -220,7 +237,7 @@ test("a denial is told with its reason, and nothing happens", async () => {
   assert.deepEqual(fetched, ["/yes"]);
 });
 
-test("an approval that waits elsewhere is told, and found again after a reload", async () => {
+step("an approval that waits elsewhere is told, and found again after a reload", async () => {
   await send(first, `fetch http://127.0.0.1:${website.address().port}/later`);
   await first.locator(".tool .approve").last().waitFor();
   const url = second.url();
@@ -238,7 +255,7 @@ test("an approval that waits elsewhere is told, and found again after a reload",
   await settled(lastAnswer(first), "complete");
 });
 
-test("a cut line is mended without loss", async () => {
+step("a cut line is mended without loss", async () => {
   const answer = await send(first, "long 400");
   await answer.getByText("word20").waitFor();
   line.cut();
@@ -255,7 +272,36 @@ test("a cut line is mended without loss", async () => {
   assert.equal(await textOf(lastAnswer(second)), words(400));
 });
 
-test("after a kill both tabs converge to what is stored", async () => {
+step("an event that gets lost is missed at once, and asked for again", async () => {
+  lossy = await context.newPage();
+  let [losing, asked] = [false, []];
+  await lossy.routeWebSocket("**/ws", (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      if (JSON.parse(text).type === "subscribe") asked.push(JSON.parse(text));
+      server.send(text);
+    });
+    server.onMessage((text) => {
+      if (losing && JSON.parse(text).event === "part.updated") losing = false;
+      else socket.send(text);
+    });
+  });
+  await lossy.goto(first.url());
+  await lossy.waitForSelector("#foot:not([hidden])");
+  const gap = lossy.waitForEvent("console", (message) => message.text().startsWith("gap on session:"));
+  const answer = await send(lossy, "long 200");
+  await answer.getByText("word20").waitFor();
+  [losing, asked] = [true, []];
+  await gap;
+  await settled(answer, "complete");
+  assert.equal(await textOf(answer), words(200));
+  assert.equal(asked.length, 1, "it asked once");
+  const [name] = asked[0].channels;
+  assert.ok(asked[0].since[name].seq > 0, "it asked for what came after the last event it had");
+  await lossy.close();
+});
+
+step("after a kill both tabs converge to what is stored", async () => {
   const answer = await send(first, "long 3000");
   await answer.getByText("word200").waitFor();
   await hub.kill();
@@ -272,7 +318,7 @@ test("after a kill both tabs converge to what is stored", async () => {
   await settled(await send(first, "are you well"), "complete");
 });
 
-test("the thread stays where the reader went, until it is sent back down", async () => {
+step("the thread stays where the reader went, until it is sent back down", async () => {
   const answer = await send(first, "long 1500");
   await answer.getByText("word400").waitFor();
   await first.locator("#thread").evaluate((node) => node.scrollTo(0, 0));
@@ -287,7 +333,7 @@ test("the thread stays where the reader went, until it is sent back down", async
   await settled(answer, "stopped");
 });
 
-test("a phone shows all of it, in the dark", async () => {
+step("a phone shows all of it, in the dark", async () => {
   const phone = await context.newPage();
   await phone.setViewportSize({ width: 380, height: 720 });
   await phone.emulateMedia({ colorScheme: "dark" });
@@ -302,13 +348,13 @@ test("a phone shows all of it, in the dark", async () => {
   await phone.close();
 });
 
-test("signing out ends it", async () => {
+step("signing out ends it", async () => {
   await first.click("#sign-out");
   await first.waitForSelector("#signed-out:not([hidden])");
   const answer = await context.request.get(`${base}/api/v1/session`);
   assert.equal(answer.status(), 401);
 });
 
-test("the page asked nobody else, broke no policy and lost no event", () => {
+step("the page asked nobody else, broke no policy and lost no event", () => {
   assert.deepEqual(complaints, []);
 });

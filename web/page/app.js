@@ -75,6 +75,7 @@ class Page {
     byId("main").addEventListener("click", (event) => {
       if (!event.target.closest("#menu")) this.menu(false);
     });
+    byId("conversations").addEventListener("click", () => this.menu(false)); // also when the open one is chosen
     const title = byId("title");
     title.onkeydown = (event) => event.key === "Enter" && title.blur();
     title.onchange = () => this.call("sessions.update", { title: title.value.trim() });

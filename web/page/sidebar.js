@@ -1,6 +1,7 @@
 // The list of conversations, and what waits in those that are not open.
 
 import { byId, make, show } from "./dom.js";
+import { countdown } from "./tool.js";
 
 const PAGE = 50;
 
@@ -121,7 +122,7 @@ export class Sidebar {
           { href: `#/c/${approval.sessionId}` },
           make("span", { className: "mark" }, "!"),
           make("span", { className: "name" }, text),
-          make("span", { className: "countdown", data: { deadline: approval.deadline } }),
+          countdown(approval.deadline),
         );
       }),
     );

@@ -68,7 +68,7 @@ export class ToolCard {
     const { summary, risks } = approval.request;
     this.question.append(make("p", { className: "question-text" }, "Allow this? ", make("strong", {}, summary)));
     if (risks.length > 0) this.question.append(make("ul", { className: "risks" }, ...risks.map((r) => make("li", {}, r))));
-    const left = make("span", { className: "countdown", data: { deadline: approval.deadline } });
+    const left = countdown(approval.deadline);
     if (!this.mayDecide) {
       this.question.append(make("p", { className: "quiet" }, "You may watch, not answer. ", left));
       return;
@@ -107,11 +107,23 @@ function sentence({ state, approved, by, reason }) {
   return `${approved ? "Approved" : "Denied"}${who}${why}`;
 }
 
-/** Seconds that are left, in all questions on the page; `skew` is our clock minus the hub's, in ms. */
-export function drawCountdowns(skew) {
-  for (const node of document.querySelectorAll("[data-deadline]")) {
-    const left = Math.max(0, Math.ceil((Date.parse(node.dataset.deadline) + skew - Date.now()) / 1000));
-    node.textContent = `${left} s left`;
-    node.classList.toggle("urgent", left <= 10);
-  }
+let skew = 0; // our clock minus the hub's, in ms
+
+function tick(node) {
+  const left = Math.max(0, Math.ceil((Date.parse(node.dataset.deadline) + skew - Date.now()) / 1000));
+  node.textContent = `${left} s left`;
+  node.classList.toggle("urgent", left <= 10);
+}
+
+/** The seconds until `deadline`, an RFC 3339 time of the hub. */
+export function countdown(deadline) {
+  const node = make("span", { className: "countdown", data: { deadline } });
+  tick(node);
+  return node;
+}
+
+/** Draws all countdowns on the page anew. */
+export function drawCountdowns(clockSkew) {
+  skew = clockSkew;
+  document.querySelectorAll("[data-deadline]").forEach(tick);
 }
