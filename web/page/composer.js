@@ -79,7 +79,9 @@ export class Composer {
     const conversation = this.on.current();
     if (!conversation) return;
     byId("stop").disabled = true;
-    await this.link.request("messages.stop", { sessionId: conversation.id }).catch((error) => this.say(error.message));
+    await this.link.request("messages.stop", { sessionId: conversation.id }).catch((error) => {
+      if (error.code !== "conflict") this.say(error.message); // it ended by itself just before
+    });
     byId("stop").disabled = false;
   }
 
