@@ -295,6 +295,7 @@ step("an event that gets lost is missed at once, and asked for again", async () 
   await gap;
   await settled(answer, "complete");
   assert.equal(await textOf(answer), words(200));
+  await badge(lossy, "recovered");
   assert.equal(asked.length, 1, "it asked once");
   const [name] = asked[0].channels;
   assert.ok(asked[0].since[name].seq > 0, "it asked for what came after the last event it had");

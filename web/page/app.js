@@ -173,7 +173,7 @@ class Page {
     if (!page || conversation !== this.conversation) return;
     const { scroller } = this.thread;
     const fromBottom = scroller.scrollHeight - scroller.scrollTop;
-    conversation.prepend(page, OLDER);
+    conversation.prepend(page);
     this.thread.stick = false;
     this.thread.all(conversation);
     scroller.scrollTop = scroller.scrollHeight - fromBottom;

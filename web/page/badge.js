@@ -18,8 +18,10 @@ export class Badge {
     this.draw();
   }
 
-  recovered({ missed, resynced }) {
-    const text = resynced ? "reloaded, up to date" : missed > 0 ? `missed ${missed}, recovered` : "nothing missed";
+  recovered({ missed = 0, resynced = false, repaired = false }) {
+    let text = missed > 0 ? `missed ${missed}, recovered` : "back, nothing missed";
+    if (resynced) text = "reloaded, up to date";
+    else if (repaired) text = "lost events recovered";
     this.tell(text, resynced ? "resynced" : "recovered");
   }
 

@@ -72,12 +72,12 @@ export class Conversation {
   }
 
   /** Older messages, from `messages.list`. */
-  prepend(page, limit) {
+  prepend(page) {
     const fresh = page.items.filter((m) => !this.byId.has(m.id));
     for (const message of fresh) this.byId.set(message.id, message);
     this.messages.unshift(...fresh);
-    this.more = page.items.length === limit;
-    this.before = this.messages[0]?.id;
+    this.before = page.nextCursor;
+    this.more = this.before !== undefined;
   }
 
   unqueue(turnId) {

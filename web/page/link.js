@@ -16,7 +16,7 @@ export class HubError extends Error {
 /**
  * States: `connecting`, `live`, `waiting` (until `retryAt`), `closed`.
  * Calls `on.state(link)` on every change, `on.refused()` when the credential may be the reason,
- * `on.recovered({missed, resynced})` after a reconnect, `on.gap(channel)` when events were lost on the way.
+ * `on.recovered({missed, resynced, repaired})` when all is well again, `on.gap(channel)` when events were lost on the way.
  */
 export class Link {
   constructor(url, on) {
@@ -155,13 +155,14 @@ export class Link {
     const channel = this.channels.get(name);
     if (!channel) return;
     // Recovered: the missed events follow, from where we stopped. Otherwise the snapshot is all there is.
-    if (!recovered || !channel.position) {
-      if (channel.position) this.resynced = true;
+    const again = channel.position !== null;
+    if (!recovered || !again) {
       channel.position = { epoch, seq };
       channel.handler.snapshot(snapshot ?? null);
-      if (channel.broken) this.on.recovered({ missed: 0, resynced: true });
+      if (again && this.counting) this.resynced = true; // told when all channels are back
+      else if (again) this.on.recovered({ resynced: true });
     } else if (channel.broken) {
-      this.on.recovered({ missed: 0, resynced: false });
+      this.on.recovered({ repaired: true });
     }
     channel.synced = true;
     channel.broken = false;
