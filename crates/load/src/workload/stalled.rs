@@ -50,12 +50,13 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     out.number("stalled", w.stalled as f64);
     out.number("growth_mb", grown.last);
     out.number("growth_peak_mb", grown.peak);
-    if let Some(path) = &target.stats {
-        actors(target, path, out)?;
-    }
 
     let last = publisher.finish()?;
     super::settle(&mut rx, 0..readers, &|_, _| last[0])?;
+    // only now: while it is asked nobody reads here, and a busy server's other actors would stand still too
+    if let Some(path) = &target.stats {
+        actors(target, path, out)?;
+    }
     let closed_readers = rx.closed;
     let mut faults = rx.faults(0..readers);
     faults.add(rx.faults(n..rx.connections.len()));
