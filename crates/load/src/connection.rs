@@ -129,7 +129,7 @@ impl Poller {
     }
 }
 
-/// Writes everything, waiting while the socket is full. Errors: closed, or full for ten seconds.
+/// Writes everything, waiting while the socket is full. Errors: closed, or full for thirty seconds.
 pub fn write_all(mut stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
@@ -137,9 +137,12 @@ pub fn write_all(mut stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 let mut fds = [PollFd::new(stream, PollFlags::OUT)];
-                let wait = Timespec { tv_sec: 10, tv_nsec: 0 };
+                let wait = Timespec {
+                    tv_sec: 30,
+                    tv_nsec: 0,
+                };
                 if rustix::event::poll(&mut fds, Some(&wait)).doing("poll")? == 0 {
-                    return fault("the server has not read for ten seconds");
+                    return fault("the server has not read for thirty seconds");
                 }
             }
             Err(e) => return Err(e).doing("writing to the server"),

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Status and body of `GET path`. Errors: nobody there, no answer in five seconds, no HTTP.
+/// Status and body of `GET path`. Errors: nobody there, no answer in fifteen seconds, no HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let wait = Duration::from_secs(5);
+    let wait = Duration::from_secs(15);
     let mut s = TcpStream::connect_timeout(&address, wait).doing("connecting")?;
     s.set_read_timeout(Some(wait)).doing("probe")?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

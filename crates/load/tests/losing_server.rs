@@ -1,5 +1,5 @@
 //! The checker against servers that do wrong: a small hub on real sockets that loses, repeats, swaps, misaddresses
-//! or misnumbers one message must be caught by every figure that counts, and one that does right must not.
+//! or misnumbers one message must be caught, and one that does right must not.
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -35,14 +35,29 @@ pub fn publish(channel: u32, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What stands beside deliveries in a frame: keepalives at its start or its end.
+/// The protocol lines beside deliveries: those before the first, and those behind the last payload, which ends in
+/// the line that `from` is in. One frame may hold several.
 pub fn other<'a>(message: &'a [u8], from: usize, heard: &mut dyn FnMut(Heard<'a>)) {
-    let rest = &message[from..];
-    if message.starts_with(b"PING\r\n") || rest.ends_with(b"\r\nPING\r\n") {
-        heard(Heard::Reply(frame::single(frame::BINARY, b"PONG\r\n")));
-    } else if from == 0 && message.starts_with(b"PONG") {
-        heard(Heard::Echo);
-    } else if memmem::find(rest, b"-ERR").is_some() {
-        heard(Heard::Refusal(text(rest)));
+    if from == 0 {
+        return lines(message, heard);
+    }
+    if !message.starts_with(b"MSG ") {
+        let head = memmem::find(message, b"\r\nMSG ").unwrap_or(0);
+        lines(&message[..head], heard);
+    }
+    if let Some(end) = memchr::memchr(b'\n', &message[from..]) {
+        lines(&message[from + end + 1..], heard);
+    }
+}
+
+fn lines<'a>(bytes: &'a [u8], heard: &mut dyn FnMut(Heard<'a>)) {
+    for line in bytes.split(|b| *b == b'\n') {
+        if line.starts_with(b"PING") {
+            heard(Heard::Reply(frame::single(frame::BINARY, b"PONG\r\n")));
+        } else if line.starts_with(b"PONG") {
+            heard(Heard::Echo);
+        } else if line.starts_with(b"-ERR") {
+            heard(Heard::Refusal(text(line)));
+        }
     }
 }

@@ -43,6 +43,40 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     if w.rate <= 0.0 || w.rooms_each == 0 || w.rooms < w.rooms_each {
         return fault("rooms need a rate above 0 and at least as many rooms as one connection has");
     }
+    let (mut rx, plan) = set_up(w, target, dialect, out)?;
+    let n = (w.rooms / w.rooms_each) as usize * w.subscribers;
+    let publisher = Publisher::start(Dialect::new(target.wire), plan);
+    rx.run_for(w.warm)?;
+    let sent_before = publisher.sent();
+    rx.begin();
+    let meter = Meter::start(target)?;
+    rx.run_for(w.seconds)?;
+    deliveries(out, &meter, &rx)?;
+    rx.recording = false;
+    let wanted = (publisher.sent() - sent_before) as f64 * w.subscribers as f64;
+    out.number(
+        "delivered_of_published",
+        if wanted > 0.0 {
+            rx.delivered as f64 / wanted
+        } else {
+            0.0
+        },
+    );
+    let last = publisher.finish()?;
+    settle(&mut rx, 0..n, &|channel, _| last[channel as usize])?;
+    let everyone = 0..rx.connections.len();
+    out.faults("", rx.faults(everyone));
+    out.trouble(&rx);
+    Ok(())
+}
+
+/// The subscribers, then the publishers.
+fn set_up<'d>(
+    w: &Workload,
+    target: &Target,
+    dialect: &'d Dialect,
+    out: &mut Figures,
+) -> Result<(Receiver<'d>, Plan)> {
     let organizations = target.organizations();
     let s = spread(w, organizations)?;
     let groups = w.rooms / w.rooms_each;
@@ -67,24 +101,14 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     let mut rx = Receiver::new(dialect, all)?;
     let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
-    let plan =
-        Plan { streams, publisher_of: s.publisher_of, rate: w.rate * f64::from(w.rooms), payload: w.payload, outbox };
-    let publisher = Publisher::start(Dialect::new(target.wire), plan);
-    rx.run_for(w.warm)?;
-    let sent_before = publisher.sent();
-    rx.begin();
-    let meter = Meter::start(target)?;
-    rx.run_for(w.seconds)?;
-    deliveries(out, &meter, &rx)?;
-    rx.recording = false;
-    let wanted = (publisher.sent() - sent_before) as f64 * w.subscribers as f64;
-    out.number("delivered_of_published", if wanted > 0.0 { rx.delivered as f64 / wanted } else { 0.0 });
-    let last = publisher.finish()?;
-    settle(&mut rx, 0..n, &|channel, _| last[channel as usize])?;
-    let everyone = 0..rx.connections.len();
-    out.faults("", rx.faults(everyone));
-    out.trouble(&rx);
-    Ok(())
+    let plan = Plan {
+        streams,
+        publisher_of: s.publisher_of,
+        rate: w.rate * f64::from(w.rooms),
+        payload: w.payload,
+        outbox,
+    };
+    Ok((rx, plan))
 }
 
 #[cfg(test)]

@@ -24,22 +24,7 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
         return fault("more must read than stall, and one publisher sends at most 150 frames a second");
     }
     let readers = n - w.stalled;
-    let wants = (0..n)
-        .map(|i| {
-            let receive_buffer = (i >= readers).then_some(SMALL_BUFFER);
-            Want { receive_buffer, ..Want::subscriber(0, 0..1, 1) }
-        })
-        .collect();
-    let mut all = connect(target, dialect, wants)?;
-    all.extend(bystander(target, dialect)?);
-    let publishers = connect(target, dialect, vec![Want::publisher(0)])?;
-    let streams = publishers.iter().map(|p| p.stream.try_clone()).collect::<std::io::Result<_>>().doing("publisher")?;
-    let first = all.len();
-    all.extend(publishers);
-    let mut rx = Receiver::new(dialect, all)?;
-    let outbox = rx.publishers_from(first);
-    rx.run_for(0.3)?;
-    let plan = Plan { streams, publisher_of: vec![0], rate: w.rate, payload: w.payload, outbox };
+    let (mut rx, plan) = set_up(w, target, dialect)?;
     let publisher = Publisher::start(Dialect::new(target.wire), plan);
     rx.run_for(w.warm)?;
 
@@ -63,12 +48,13 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     out.number("stalled", w.stalled as f64);
     out.number("growth_mb", grown.last);
     out.number("growth_peak_mb", grown.peak);
-    if let Some(path) = &target.stats {
-        actors(target, path, out)?;
-    }
 
     let last = publisher.finish()?;
     super::settle(&mut rx, 0..readers, &|_, _| last[0])?;
+    // only now: while it is asked nobody reads here, and a busy server's other actors would stand still too
+    if let Some(path) = &target.stats {
+        actors(target, path, out)?;
+    }
     let closed_readers = rx.closed;
     let mut faults = rx.faults(0..readers);
     faults.add(rx.faults(n..rx.connections.len()));
@@ -76,6 +62,34 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     out.trouble(&rx);
     out.number("closed", closed_readers as f64);
     fates(&mut rx, readers..n, last[0], out)
+}
+
+/// The subscribers, of whom the last may stall, then those who are there beside them, then the publisher.
+fn set_up<'d>(w: &Workload, target: &Target, dialect: &'d Dialect) -> Result<(Receiver<'d>, Plan)> {
+    let (n, readers) = (w.connections, w.connections - w.stalled);
+    let wants = (0..n)
+        .map(|i| {
+            let receive_buffer = (i >= readers).then_some(SMALL_BUFFER);
+            Want { receive_buffer, ..Want::subscriber(0, 0..1, 1) }
+        })
+        .collect();
+    let mut all = connect(target, dialect, wants)?;
+    all.extend(bystander(target, dialect)?);
+    let publishers = connect(target, dialect, vec![Want::publisher(0)])?;
+    let streams = publishers.iter().map(|p| p.stream.try_clone()).collect::<std::io::Result<_>>().doing("publisher")?;
+    let first = all.len();
+    all.extend(publishers);
+    let mut rx = Receiver::new(dialect, all)?;
+    let outbox = rx.publishers_from(first);
+    rx.run_for(0.3)?;
+    let plan = Plan {
+        streams,
+        publisher_of: vec![0],
+        rate: w.rate,
+        payload: w.payload,
+        outbox,
+    };
+    Ok((rx, plan))
 }
 
 struct Growth {
