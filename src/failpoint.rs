@@ -17,8 +17,8 @@ pub fn reach(name: &'static str) {
 #[cfg(feature = "failpoints")]
 mod active {
     use std::collections::HashMap;
-    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
     enum Action {
