@@ -1,6 +1,7 @@
 //! Switchboard: a self-hosted, actor-based real-time hub for AI agents.
 
 pub mod actors;
+pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@ mod around;
 mod fault;
 mod health;
 mod metrics;
+mod page;
 mod sign_in;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::error::Fault;
 pub use around::{RequestId, around};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
+pub use page::routes as page_routes;
 
 /// What the routes need; one for all workers.
 pub struct Edge {
