@@ -143,13 +143,12 @@ impl Reading {
                 .limit((limit - kept).max(0) + 1);
             rows.extend(older.load(connection)?);
         }
-        let Some(oldest) = rows.last().map(|row| row.turn_no) else { return Ok((Vec::new(), false)) };
-        let sizes = sizes(connection, &self.organization, &self.conversation, oldest)?;
+        let sizes = sizes(connection, &self.organization, &rows)?;
         let keep = self.how_many(&rows, &sizes, live_from);
         let more = keep < rows.len();
         rows.truncate(keep);
         rows.reverse();
-        Ok((with_parts(connection, &self.organization, &self.conversation, rows)?, more))
+        Ok((with_parts(connection, &self.organization, rows)?, more))
     }
 
     /// How many of `rows`, newest first, fit.
@@ -195,51 +194,44 @@ impl Reading {
     }
 }
 
-/// Bytes of each message from turn `from` on.
+/// Bytes of each message of `rows`.
 fn sizes(
     connection: &mut AnyConnection,
     organization: &str,
-    conversation: &str,
-    from: i64,
+    rows: &[MessageRow],
 ) -> Result<HashMap<String, i64>, StoreFault> {
-    let rows: Vec<(String, i64)> = part::table
-        .inner_join(
-            message::table.on(message::organization_id.eq(part::organization_id).and(message::id.eq(part::message_id))),
-        )
-        .filter(message::organization_id.eq(organization))
-        .filter(message::conversation_id.eq(conversation))
-        .filter(message::turn_no.ge(from))
-        .select((part::message_id, part::size))
-        .load(connection)?;
     let mut sizes = HashMap::new();
-    for (message, size) in rows {
-        *sizes.entry(message).or_insert(0) += size;
+    for chunk in rows.chunks(CHUNK) {
+        let of_these = part::message_id.eq_any(chunk.iter().map(|row| row.id.as_str()));
+        let found: Vec<(String, i64)> = part::table
+            .filter(part::organization_id.eq(organization).and(of_these))
+            .select((part::message_id, part::size))
+            .load(connection)?;
+        for (message, size) in found {
+            *sizes.entry(message).or_insert(0) += size;
+        }
     }
     Ok(sizes)
 }
 
-/// The messages of `rows`, in that order, with their parts. The rows are neighbours.
+/// The messages of `rows`, in that order, with their parts.
 pub(super) fn with_parts(
     connection: &mut AnyConnection,
     organization: &str,
-    conversation: &str,
     rows: Vec<MessageRow>,
 ) -> Result<Vec<Message>, StoreFault> {
-    let numbers = rows.iter().map(|row| row.turn_no);
-    let (Some(first), Some(last)) = (numbers.clone().min(), numbers.max()) else { return Ok(Vec::new()) };
-    let parts: Vec<PartRow> = part::table
-        .inner_join(
-            message::table.on(message::organization_id.eq(part::organization_id).and(message::id.eq(part::message_id))),
-        )
-        .filter(message::organization_id.eq(organization))
-        .filter(message::conversation_id.eq(conversation))
-        .filter(message::turn_no.between(first, last))
-        .order((part::message_id, part::idx))
-        .select(PartRow::as_select())
-        .load(connection)?;
     let mut of_message: HashMap<String, Vec<Part>> = HashMap::new();
-    for row in parts {
-        of_message.entry(row.message_id.clone()).or_default().push(row.try_into()?);
+    // By name and not by a join: without statistics SQLite would walk all parts of the organization.
+    for chunk in rows.chunks(CHUNK) {
+        let of_these = part::message_id.eq_any(chunk.iter().map(|row| row.id.as_str()));
+        let parts: Vec<PartRow> = part::table
+            .filter(part::organization_id.eq(organization).and(of_these))
+            .order((part::message_id, part::idx))
+            .select(PartRow::as_select())
+            .load(connection)?;
+        for row in parts {
+            of_message.entry(row.message_id.clone()).or_default().push(row.try_into()?);
+        }
     }
     let whole = |row: MessageRow| {
         let parts = of_message.remove(&row.id).unwrap_or_default();

@@ -105,7 +105,8 @@ pub struct QueueDepth {
     pub bytes: usize,
 }
 
-/// The handle. Clones share everything; when the last one goes, what was queued is still written.
+/// The handle. Clones share everything; when the last one goes, what was queued is still written, and its drop waits
+/// for that.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
@@ -143,7 +144,7 @@ fn join(writer: &Mutex<Option<std::thread::JoinHandle<()>>>) {
 
 impl Store {
     /// Brings the tables up to date and becomes the owner of the database. `Refused`, in a sentence, where another
-    /// process owns it.
+    /// process owns it. Blocks.
     pub fn open(settings: StoreSettings) -> Result<Self, StoreFault> {
         Self::start(settings, true)
     }

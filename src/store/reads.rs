@@ -106,7 +106,7 @@ fn list_messages(
         query.order((message::turn_no.desc(), message::idx.desc())).limit(asked(limit)).load(c)?;
     let more = cut(&mut rows, limit);
     rows.reverse();
-    let items = with_parts(c, organization, conversation, rows)?;
+    let items = with_parts(c, organization, rows)?;
     let next = if more { items.first().map(|message| message.id) } else { None };
     Ok(Some(Page { items, next }))
 }
@@ -197,6 +197,26 @@ impl Store {
             let Some((request, answer)) = row else { return Ok(None) };
             let request = request.try_into().map_err(|bytes: Vec<u8>| corrupt("the length of a hash", &bytes.len()))?;
             Ok(Some(Idempotency { user, key, request, answer }))
+        })
+        .await
+    }
+
+    /// Forgets keys that are older than `before`, at most `limit` of them, of all organizations. Gives how many; the
+    /// caller comes again while there are more, so that no single transaction is long.
+    pub async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, CommitFault> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.write(move |c| {
+            let old: Vec<(String, String, String)> = idempotency::table
+                .filter(idempotency::created_at.lt(before.0))
+                .order(idempotency::created_at)
+                .limit(limit)
+                .select((idempotency::organization_id, idempotency::user_id, idempotency::key))
+                .load(c)?;
+            let mut gone = 0;
+            for key in old {
+                gone += diesel::delete(idempotency::table.find(key)).execute(c)?;
+            }
+            Ok(gone)
         })
         .await
     }

@@ -84,13 +84,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Until the queue is closed and empty. A panic ends the process: a hub that cannot write must not go on as if
-    /// it could, and a restart finds everything that was acknowledged.
+    /// Until the queue is closed and empty.
     pub(super) fn run(mut self) {
         if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
-            tracing::error!("the store's writer panicked; the process ends");
-            eprintln!("the store's writer panicked; the process ends");
-            std::process::abort();
+            end_the_process();
         }
         // The lock goes last: whoever gets it finds a database that nobody holds.
         let Self { connection, checkpoints, lock, .. } = self;
@@ -130,7 +127,9 @@ impl Writer {
             answers.push(job.answer);
             work.push((job.work, plain));
         }
-        match self.transact(work) {
+        // Caught here, while the answers still wait: nobody hears of a panic before the process is gone.
+        let done = catch_unwind(AssertUnwindSafe(|| self.transact(work))).unwrap_or_else(|_| end_the_process());
+        match done {
             Ok(results) => {
                 for (answer, result) in answers.into_iter().zip(results) {
                     // Whoever asked may be gone; what it asked for is done all the same.
@@ -224,6 +223,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// A hub that cannot write must not go on as if it could; a restart finds everything that was acknowledged.
+fn end_the_process() -> ! {
+    tracing::error!("the store's writer panicked; the process ends");
+    eprintln!("the store's writer panicked; the process ends");
+    std::process::abort();
 }
 
 /// One job within the transaction. The outer `Err` fails the group.

@@ -15,7 +15,8 @@ use switchboard::store::{Store, StoreSettings};
 use crate::postgres::Postgres;
 
 pub enum Backend {
-    Sqlite(tempfile::TempDir),
+    /// The folder, gone with the value.
+    Sqlite(#[allow(dead_code, reason = "held, not read")] tempfile::TempDir),
     Postgres(Postgres),
 }
 

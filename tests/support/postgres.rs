@@ -56,7 +56,14 @@ fn template() -> PathBuf {
         fs::create_dir(&making).expect("a folder for the cluster");
         give_to_postgres(&making);
         run(as_postgres("initdb")
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"])
+            .args([
+                "--no-sync",
+                "--wal-segsize=1",
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            ])
             .arg(making.join("data"))
             .current_dir("/"));
         fs::rename(&making, &cluster).expect("the finished cluster in its place");
@@ -92,6 +99,8 @@ impl Postgres {
             "shared_buffers=16MB",
             "max_connections=40",
             "autovacuum=off",
+            "min_wal_size=2MB",
+            "max_wal_size=64MB",
         ];
         for option in fixed.iter().chain(options) {
             command.args(["-c", option]);

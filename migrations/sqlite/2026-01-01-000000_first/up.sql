@@ -230,6 +230,7 @@ create table idempotency (
     primary key (organization_id, user_id, key)
 ) strict;
 create index idempotency_of_conversation on idempotency (organization_id, conversation_id);
+create index idempotency_by_age on idempotency (created_at);
 
 -- Which messages can be found, and under which row of the full text.
 create table message_index (
