@@ -75,7 +75,7 @@ impl Server {
         const OWN_FILES: u64 = 128;
         let room = usize::try_from(files.saturating_sub(OWN_FILES)).unwrap_or(usize::MAX).clamp(16, 1_000_000);
         let total = if self.max_connections == 0 { room } else { self.max_connections };
-        let each = if self.max_connections_per_address == 0 { total / 4 } else { self.max_connections_per_address };
+        let each = if self.max_connections_per_address == 0 { total } else { self.max_connections_per_address };
         (total, each.max(1))
     }
 

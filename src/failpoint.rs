@@ -8,6 +8,17 @@
 #[inline(always)]
 pub fn reach(_: &'static str) {}
 
+/// Lets the store's writer pass `store.before` and `store.after` at each commit.
+pub fn hook(store: &crate::store::Store) {
+    #[cfg(feature = "failpoints")]
+    store.set_commit_hook(Some(std::sync::Arc::new(|point| match point {
+        crate::store::CommitPoint::Before => reach("store.before"),
+        crate::store::CommitPoint::After => reach("store.after"),
+    })));
+    #[cfg(not(feature = "failpoints"))]
+    let _ = store;
+}
+
 /// Passes a named place.
 #[cfg(feature = "failpoints")]
 pub fn reach(name: &'static str) {
@@ -17,8 +28,8 @@ pub fn reach(name: &'static str) {
 #[cfg(feature = "failpoints")]
 mod active {
     use std::collections::HashMap;
-    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
     enum Action {

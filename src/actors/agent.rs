@@ -21,11 +21,23 @@ const BATCH: usize = 64;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum Report {
-    Said { run: Run, events: Vec<StreamEvent> },
-    StepEnded { run: Run, end: Result<StopReason, ProviderFault> },
+    Said {
+        run: Run,
+        events: Vec<StreamEvent>,
+    },
+    StepEnded {
+        run: Run,
+        end: Result<StopReason, ProviderFault>,
+    },
     /// The request was cancelled, and its connection is closed.
-    UpstreamClosed { run: Run, at: Timestamp },
-    ToolDone { call: PartId, report: ToolReport },
+    UpstreamClosed {
+        run: Run,
+        at: Timestamp,
+    },
+    ToolDone {
+        call: PartId,
+        report: ToolReport,
+    },
 }
 
 /// Ask the model.

@@ -195,8 +195,7 @@ impl ConnectionActor {
             checked_id(id)?;
         }
         let data: Arc<str> = frame.data.map_or("null", RawValue::get).into();
-        let published =
-            self.kit.hub.publish(&self.caller, &frame.channel, &frame.event, data, frame.id.is_some())?;
+        let published = self.kit.hub.publish(&self.caller, &frame.channel, &frame.event, data, frame.id.is_some())?;
         if let (Some(position), Some(id)) = (published, frame.id) {
             let outbound = self.outbound.clone();
             actix_rt::spawn(async move {

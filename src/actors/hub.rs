@@ -118,7 +118,9 @@ impl LocalHub {
             }
             Command::ApprovalList(page) => {
                 policy::require(&caller.principal, Permission::Read)?;
-                self.pending_approvals(&caller, page.limit).await.map(|items| Reply::Approvals(Page { items, next: None }))
+                self.pending_approvals(&caller, page.limit)
+                    .await
+                    .map(|items| Reply::Approvals(Page { items, next: None }))
             }
             Command::ApprovalDecide { which, approved, reason } => {
                 let id = self.conversation_of(&caller, which).await?;
@@ -379,7 +381,13 @@ impl LocalHub {
         organization: &crate::domain::ids::OrganizationId,
         id: ApprovalId,
     ) -> Result<Option<ConversationId>, Fault> {
-        Ok(self.shared.store.approval(organization, id).await.map_err(from_store)?.map(|(conversation, _)| conversation))
+        Ok(self
+            .shared
+            .store
+            .approval(organization, id)
+            .await
+            .map_err(from_store)?
+            .map(|(conversation, _)| conversation))
     }
 
     async fn presence(&self, caller: Caller, channel: Channel) -> Result<Reply, Fault> {

@@ -78,9 +78,8 @@ impl Handler<Resolve> for Registry {
         }
         let arbiter = self.arbiters.get(ask.worker).or(self.arbiters.first())?.as_ref()?;
         let (shared, place, registry) = (self.shared.clone(), ask.place.clone(), context.address());
-        let started = ConversationActor::start_in_arbiter(arbiter, move |_| {
-            ConversationActor::new(shared, place, registry)
-        });
+        let started =
+            ConversationActor::start_in_arbiter(arbiter, move |_| ConversationActor::new(shared, place, registry));
         self.directory.insert(ask.place, started.clone());
         Some(started)
     }

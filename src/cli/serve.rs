@@ -1,17 +1,14 @@
 //! `switchboard serve`: checks what must be right before anything is started, then hands over.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use actix_web::{App, HttpServer, middleware, web};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failure, store_settings, warnings};
-use crate::auth::{self, Authenticator, first_start, folder};
+use crate::app;
+use crate::auth::{first_start, folder};
 use crate::config::{Config, Loaded};
 use crate::domain::ids::{Source, SystemSource};
-use crate::http::{self, Edge, Readiness};
-use crate::store::Store;
 use crate::telemetry;
 
 pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
@@ -22,7 +19,13 @@ pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
     folder::create(&loaded.config.server.data).map_err(Failure::Failed)?;
     let files = telemetry::raise_open_files_limit();
     tracing::debug!(files, "limit on open files");
-    actix_rt::System::new().block_on(serve(loaded.config))
+    let settings = store_settings(&loaded.config);
+    let config = loaded.config.clone();
+    let announced = move |running: &app::Running| {
+        tracing::info!(address = %running.address, "listening");
+        announce(&config, running.invitation.as_ref());
+    };
+    actix_rt::System::new().block_on(app::serve(loaded.config, settings, announced)).map_err(Failure::Failed)
 }
 
 /// Tells the owner how to get in, on standard error and in the form of the lines around it. Not through the logger:
@@ -49,43 +52,4 @@ pub fn announce(config: &Config, invitation: Option<&SecretString>) {
     if written.is_err() {
         tracing::warn!("the sign-in link could not be printed");
     }
-}
-
-/// Plain HTTP with the routes of this folder alone.
-async fn serve(config: Config) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(error.to_string());
-    let config = Arc::new(config);
-    let secret = auth::secret(&config).map_err(Failure::Failed)?;
-    let store = Store::open(store_settings(&config))?;
-    let metrics = telemetry::start_metrics().map_err(|error| Failure::Failed(error.to_string()))?;
-    let upkeep = actix_rt::spawn(telemetry::upkeep(metrics.clone()));
-    let asked = store.clone();
-    let readiness = Readiness::new(vec![(
-        "store",
-        Box::new(move || {
-            let store = asked.clone();
-            Box::pin(async move { store.ping().await.is_ok() })
-        }),
-    )]);
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
-    let edge = web::Data::new(Edge { config: config.clone(), auth, metrics, readiness });
-    let listen = config.server.listen;
-    let server = HttpServer::new(move || {
-        App::new().app_data(edge.clone()).wrap(middleware::from_fn(http::around)).configure(http::routes)
-    })
-    .workers(config.server.worker_count())
-    .bind(listen)
-    .map_err(|error| {
-        Failure::Failed(format!("{listen} cannot be listened on: {error}; choose another with --listen"))
-    })?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    let mut here = Config::clone(&config);
-    here.server.listen = address;
-    let invitation = first_start::invite(&store, &here, SystemSource.now()).await?;
-    tracing::info!(%address, "listening");
-    announce(&config, invitation.as_ref());
-    server.run().await.map_err(failed)?;
-    upkeep.abort();
-    store.close().await;
-    Ok(())
 }

@@ -268,7 +268,12 @@ pub fn unlisten(connection: ConnectionNumber, channel: &ChannelKey, dialect: Dia
 }
 
 /// Whether a connection of this worker hears a conversation in that dialect.
-pub fn is_listening(connection: ConnectionNumber, organization: &OrganizationId, id: ConversationId, dialect: DialectId) -> bool {
+pub fn is_listening(
+    connection: ConnectionNumber,
+    organization: &OrganizationId,
+    id: ConversationId,
+    dialect: DialectId,
+) -> bool {
     let channel = ChannelKey::new(organization.clone(), &Channel::Session(id));
     TABLE.with_borrow_mut(|table| table.find(connection, &channel, dialect).is_some())
 }

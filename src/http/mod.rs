@@ -20,6 +20,7 @@ use crate::error::Fault;
 pub use around::{RequestId, around};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
+pub use page::routes as page_routes;
 
 /// What the routes need; one for all workers.
 pub struct Edge {

@@ -9,7 +9,9 @@ use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, 
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
 use super::{Store, insert_new};
 use crate::domain::approval::Approval;
-use crate::domain::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId};
+use crate::domain::ids::{
+    ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId,
+};
 use crate::domain::message::Message;
 use crate::domain::record::{Idempotency, Page, StoredFact};
 use crate::domain::settings::{ConversationState, Project, Settings, Visibility};

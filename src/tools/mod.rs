@@ -133,4 +133,9 @@ impl Tools {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Rc<dyn Tool>)> {
         self.list.iter().map(|(name, tool)| (name.as_str(), tool))
     }
+
+    /// What a model is told of these tools; names without a tool are passed over.
+    pub fn specs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<ToolSpec> {
+        names.filter_map(|name| self.get(name)).map(|tool| tool.spec()).collect()
+    }
 }

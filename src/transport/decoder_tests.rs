@@ -129,10 +129,7 @@ fn a_decoder_between_messages_is_one_word() {
 
 #[test]
 fn a_long_reason_is_cut_between_characters() {
-    let frame = close_frame(&Close {
-        code: 1008,
-        reason: "\u{e9}".repeat(100).into(),
-    });
+    let frame = close_frame(&Close { code: 1008, reason: "\u{e9}".repeat(100).into() });
     assert_eq!(frame[..4], [0x88, 124, 0x03, 0xf0]);
     assert_eq!(std::str::from_utf8(&frame[4..]), Ok(&*"\u{e9}".repeat(61)));
 }

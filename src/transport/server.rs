@@ -47,16 +47,9 @@ struct Start {
 
 impl Start {
     fn new(counters: Arc<Counters>, workers: usize) -> Start {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers)
-            .map(|_| unbounded_channel())
-            .map(|(sender, receiver)| (sender, Some(receiver)))
-            .unzip();
-        Start {
-            counters,
-            next: AtomicUsize::new(0),
-            orders: Mutex::new(receivers),
-            workers: senders.into(),
-        }
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| unbounded_channel()).map(|(sender, receiver)| (sender, Some(receiver))).unzip();
+        Start { counters, next: AtomicUsize::new(0), orders: Mutex::new(receivers), workers: senders.into() }
     }
 
     /// Makes the calling thread the next worker; its index, or `None` if it is one already.
@@ -153,11 +146,7 @@ where
     }
     let server = builder.run();
     Ok(RunningServer {
-        handle: Handle {
-            server: server.handle(),
-            counters,
-            workers: start.workers.clone(),
-        },
+        handle: Handle { server: server.handle(), counters, workers: start.workers.clone() },
         addresses,
         task: actix_rt::spawn(server),
     })

@@ -12,8 +12,7 @@ use actix_http::{
 };
 use actix_server::GracefulShutdownSignal;
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service,
-    map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
 };
 use actix_web::dev::AppConfig;
 use tokio::net::TcpStream;
@@ -52,22 +51,14 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let Plan {
-        entrance,
-        stopping,
-        body_timeout,
-        upgrade_timeout,
-        ..
-    } = plan;
-    let upgrades = fn_service(
-        move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
-            let doorkeeper = doorkeeper.clone();
-            async move {
-                upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
-                Ok::<_, Infallible>(())
-            }
-        },
-    );
+    let Plan { entrance, stopping, body_timeout, upgrade_timeout, .. } = plan;
+    let upgrades = fn_service(move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
+        let doorkeeper = doorkeeper.clone();
+        async move {
+            upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
+            Ok::<_, Infallible>(())
+        }
+    });
     // The H1 service on its own: the one that also knows HTTP/2 would offer it over TLS.
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
@@ -79,10 +70,9 @@ where
         .client_disconnect_timeout(Duration::ZERO)
         .h1_allow_half_closed(false)
         .upgrade(upgrades)
-        .h1(apply_fn_factory(
-            map_config(app, |()| AppConfig::default()),
-            move |request, app: &S::Service| app.call(body::timed(request, body_timeout)),
-        ));
+        .h1(apply_fn_factory(map_config(app, |()| AppConfig::default()), move |request, app: &S::Service| {
+            app.call(body::timed(request, body_timeout))
+        }));
     fn_service(move |tcp: TcpStream| {
         let entrance = entrance.clone();
         async move {

@@ -90,9 +90,7 @@ impl Refusal {
     pub fn json(status: u16, code: &str, message: &str) -> Refusal {
         Refusal {
             status,
-            body: Bytes::from(
-                serde_json::json!({"error": {"code": code, "message": message}}).to_string(),
-            ),
+            body: Bytes::from(serde_json::json!({"error": {"code": code, "message": message}}).to_string()),
             headers: Vec::new(),
         }
     }

@@ -45,16 +45,8 @@ fn a_refused_upgrade_gives_its_place_back() {
 
 #[test]
 fn several_listeners_share_workers_and_counts() {
-    let server = Server::echo(Setup {
-        listeners: 2,
-        workers: 2,
-        ..Setup::default()
-    });
-    let mut clients: Vec<_> = server
-        .addresses
-        .iter()
-        .map(|address| Client::upgrade(tcp(*address), "/ws"))
-        .collect();
+    let server = Server::echo(Setup { listeners: 2, workers: 2, ..Setup::default() });
+    let mut clients: Vec<_> = server.addresses.iter().map(|address| Client::upgrade(tcp(*address), "/ws")).collect();
     for client in &mut clients {
         client.send(&masked(0x81, b"x"));
         client.expect(b"\x81\x01x");

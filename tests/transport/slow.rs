@@ -9,9 +9,7 @@ use std::{
 use futures_util::StreamExt;
 use switchboard::{
     framing::Frame,
-    transport::{
-        Close, Inbound, Outbound, Pushed, Socket, SocketLimits, on_drained, with_connection,
-    },
+    transport::{Close, Inbound, Outbound, Pushed, Socket, SocketLimits, on_drained, with_connection},
 };
 
 use crate::support::{Server, Setup, close, masked, tcp, until};
@@ -257,13 +255,7 @@ fn never_read(act: fn(&Rc<Outbound>)) -> impl Fn(Socket) + Clone + Send + 'stati
 #[test]
 fn a_blocked_socket_is_written_and_closed_while_its_reader_is_busy() {
     let server = Server::start(
-        Setup {
-            limits: SocketLimits {
-                hard_bytes: 64 << 20,
-                ..SocketLimits::default()
-            },
-            ..Setup::default()
-        },
+        Setup { limits: SocketLimits { hard_bytes: 64 << 20, ..SocketLimits::default() }, ..Setup::default() },
         never_read(|outbound| {
             for _ in 0..256 {
                 outbound.push(&Frame::text(&[b'x'; PIECE]));
@@ -294,14 +286,9 @@ fn a_busy_reader_leaves_the_bytes_with_the_kernel_and_is_not_taken_for_dead() {
         never_read(|_| {}),
     );
     let mut client = server.connect();
-    client
-        .stream
-        .set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
+    client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let message = masked(0x82, &[0; 1 << 20]);
-    let taken = (0..64)
-        .take_while(|_| std::io::Write::write_all(&mut client.stream, &message).is_ok())
-        .count();
+    let taken = (0..64).take_while(|_| std::io::Write::write_all(&mut client.stream, &message).is_ok()).count();
     assert!(taken < 64, "64 MiB went somewhere");
     assert_eq!(server.handle.counters().total().bytes_in, 0);
     for _ in 0..3 {

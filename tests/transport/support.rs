@@ -104,18 +104,12 @@ impl Server {
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
                 let server = run(setup, open);
-                told.send((server.addresses().to_vec(), server.handle()))
-                    .unwrap();
+                told.send((server.addresses().to_vec(), server.handle())).unwrap();
                 server.wait().await.unwrap();
             });
         });
         let (addresses, handle): (Vec<_>, _) = tell.recv_timeout(PATIENCE).unwrap();
-        Server {
-            address: addresses[0],
-            addresses,
-            handle,
-            thread: Some(thread),
-        }
+        Server { address: addresses[0], addresses, handle, thread: Some(thread) }
     }
 
     /// A server that echoes.

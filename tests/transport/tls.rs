@@ -135,11 +135,7 @@ fn close_all_says_goodbye_over_tls_too() {
 #[test]
 fn a_peer_that_stops_reading_is_cut_with_1013() {
     let secure = Secure::start(Setup {
-        limits: SocketLimits {
-            hard_bytes: 1 << 20,
-            close_timeout: Duration::from_secs(10),
-            ..SocketLimits::default()
-        },
+        limits: SocketLimits { hard_bytes: 1 << 20, close_timeout: Duration::from_secs(10), ..SocketLimits::default() },
         ..Setup::default()
     });
     let mut client = secure.connect();

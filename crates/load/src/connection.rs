@@ -137,10 +137,7 @@ pub fn write_all(mut stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 let mut fds = [PollFd::new(stream, PollFlags::OUT)];
-                let wait = Timespec {
-                    tv_sec: 30,
-                    tv_nsec: 0,
-                };
+                let wait = Timespec { tv_sec: 30, tv_nsec: 0 };
                 if rustix::event::poll(&mut fds, Some(&wait)).doing("poll")? == 0 {
                     return fault("the server has not read for thirty seconds");
                 }

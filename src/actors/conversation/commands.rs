@@ -22,9 +22,7 @@ impl ConversationActor {
             return;
         }
         match command {
-            SessionCommand::Send(NewMessage { once: Some(once), .. })
-                if once.key.is_empty() =>
-            {
+            SessionCommand::Send(NewMessage { once: Some(once), .. }) if once.key.is_empty() => {
                 let _ = answer.send(Err(Fault::field("idempotencyKey", "is empty")));
             }
             SessionCommand::Send(new) if new.once.is_some() => self.send_once(caller, new, answer, context),
@@ -74,13 +72,12 @@ impl ConversationActor {
             }
             SessionCommand::Archive => {
                 let asker = live.next_asker();
-                let outcome = live.machine.archive(asker, source);
-                Decided::After(outcome, session(live))
+                Decided::Later(asker, live.machine.archive(asker, source))
             }
             SessionCommand::Pause => Decided::After(live.machine.pause(source)?, session(live)),
             SessionCommand::Resume => Decided::After(live.machine.resume(source)?, session(live)),
             SessionCommand::Edit { message, content } => {
-                let (message, outcome) = live.machine.edit(message, content)?;
+                let (message, outcome) = live.machine.edit(message, content, source)?;
                 Decided::After(outcome, Reply::Message(place.1, message))
             }
             SessionCommand::Cancel(turn) => {
@@ -190,13 +187,9 @@ impl ConversationActor {
     fn delete(&mut self, answer: Answerer, context: &mut Context<Self>) {
         let Ok(live) = self.live() else { return };
         let asker = live.next_asker();
-        live.deleting = Some(answer);
+        live.deleting = Some((asker, answer));
         let outcome = live.machine.archive(asker, &mut SystemSource);
-        self.drive(outcome, context, |actor, context, result| {
-            if result.is_ok() && actor.live().is_ok_and(|live| live.machine.is_idle()) {
-                actor.delete_now(context);
-            }
-        });
+        self.drive(outcome, context, |_, _, _| {});
     }
 
     pub(super) fn history(&mut self, caller: &Caller, since: Option<&Position>, limit: usize) -> Result<Reply, Fault> {
@@ -235,10 +228,9 @@ impl Live {
 /// What a command does to the conversation.
 fn access_of(command: &SessionCommand) -> Access {
     match command {
-        SessionCommand::Get
-        | SessionCommand::Messages { .. }
-        | SessionCommand::Todos
-        | SessionCommand::Approvals => Access::Watch,
+        SessionCommand::Get | SessionCommand::Messages { .. } | SessionCommand::Todos | SessionCommand::Approvals => {
+            Access::Watch
+        }
         SessionCommand::Decide { .. } => Access::Approve,
         _ => Access::Steer,
     }
@@ -274,16 +266,17 @@ fn answered(request: &[u8; 32], answer: &str, once: &Once) -> Result<Reply, Faul
     let value: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
     let text = |name: &str| value.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
     let parsed = MessageId::parse(text("message")).ok().zip(TurnId::parse(text("turn")).ok());
-    let (message, turn) = parsed.ok_or_else(|| {
-        Fault::new(Code::Conflict, "the idempotency key was used for another request")
-    })?;
+    let (message, turn) =
+        parsed.ok_or_else(|| Fault::new(Code::Conflict, "the idempotency key was used for another request"))?;
     Ok(Reply::Sent { message, turn, state: TurnState::parse(text("state")).unwrap_or(TurnState::Queued) })
 }
 
 /// Somebody was first: what holds.
 async fn settled(store: crate::store::Store, place: Place, which: ApprovalRef) -> Result<Reply, Fault> {
     let found: Option<Approval> = match which {
-        ApprovalRef::Request(id) => store.approval(&place.0, id).await.map_err(from_store)?.filter(|(c, _)| *c == place.1).map(|(_, a)| a),
+        ApprovalRef::Request(id) => {
+            store.approval(&place.0, id).await.map_err(from_store)?.filter(|(c, _)| *c == place.1).map(|(_, a)| a)
+        }
         ApprovalRef::Call(call) => {
             let all = store.approvals(&place.0, place.1).await.map_err(from_store)?;
             all.into_iter().find(|a| a.call == call)

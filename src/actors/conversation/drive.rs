@@ -134,23 +134,23 @@ impl ConversationActor {
         match effect {
             Effect::Generate { run } => self.generate(run),
             Effect::RunTool { call, turn: _, tool, input } => self.run_tool(call, tool, input),
-            Effect::Answer { asker, answer } => {
-                let Answer::Ended { turn, state, receipt, usage } = answer;
-                if let Ok(live) = self.live()
-                    && let Some(waiting) = live.askers.remove(&asker)
-                {
-                    let _ = waiting.send(Ok(Reply::Ended { turn, state, receipt, usage }));
-                }
-            }
+            Effect::Answer { asker, answer } => self.answer(asker, answer, context),
             // The nearest deadline is armed after every outcome.
             Effect::WakeAt(_) => {}
         }
-        if let State::Live(live) = &mut self.state
-            && live.machine.is_idle()
-            && live.deleting.is_some()
-        {
-            self.delete_now(context);
+    }
+
+    fn answer(&mut self, asker: Asker, answer: Answer, context: &mut Context<Self>) {
+        let Ok(live) = self.live() else { return };
+        if live.deleting.as_ref().is_some_and(|(known, _)| *known == asker) {
+            return self.delete_now(context);
         }
+        let Some(waiting) = live.askers.remove(&asker) else { return };
+        let reply = match answer {
+            Answer::Ended { turn, state, receipt, usage } => Reply::Ended { turn, state, receipt, usage },
+            Answer::Archived => Reply::Session(Box::new(live.machine.settings.clone())),
+        };
+        let _ = waiting.send(Ok(reply));
     }
 
     fn generate(&mut self, run: Run) {
@@ -193,6 +193,7 @@ impl ConversationActor {
                 return self.stream(all, context);
             }
             Report::StepEnded { run, end } => {
+                live.upstream.take_if(|(known, _)| *known == run);
                 let verdicts = live.verdicts();
                 live.machine.on_step_ended(run, end, verdicts, source)
             }

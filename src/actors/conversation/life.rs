@@ -110,7 +110,7 @@ impl ConversationActor {
             for (_, waiting) in live.askers {
                 let _ = waiting.send(Err(Fault::unavailable("the session was loaded anew; ask again")));
             }
-            if let Some(waiting) = live.deleting {
+            if let Some((_, waiting)) = live.deleting {
                 let _ = waiting.send(Err(Fault::unavailable("the session was loaded anew; ask again")));
             }
             if let Some((_, handle)) = live.alarm {
@@ -164,7 +164,7 @@ impl ConversationActor {
     /// Nothing runs any more: the rows go, and everybody is told.
     pub(super) fn delete_now(&mut self, context: &mut Context<Self>) {
         let Ok(live) = self.live() else { return };
-        let Some(waiting) = live.deleting.take() else { return };
+        let Some((_, waiting)) = live.deleting.take() else { return };
         let settings = Arc::new(live.machine.settings.clone());
         let outcome = Outcome {
             writes: vec![Write::DeleteConversation],

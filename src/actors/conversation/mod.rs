@@ -104,7 +104,9 @@ enum State {
     Loading,
     Live(Box<Live>),
     /// Its rows cannot be read or settled at the moment; tried again until they can.
-    Down { fault: Fault },
+    Down {
+        fault: Fault,
+    },
     /// There is no such conversation.
     Absent,
 }
@@ -119,8 +121,8 @@ struct Live {
     next_asker: Asker,
     checkpoint_armed: bool,
     alarm: Option<(Timestamp, SpawnHandle)>,
-    /// Delete once nothing runs any more.
-    deleting: Option<oneshot::Sender<Result<Reply, Fault>>>,
+    /// Whoever deletes, and as which asker it waits until nothing runs any more.
+    deleting: Option<(Asker, oneshot::Sender<Result<Reply, Fault>>)>,
 }
 
 pub struct ConversationActor {

@@ -417,7 +417,11 @@ impl Conversation {
 
     /// Starts the next queued turn where nothing is at work and the conversation is neither paused nor archived.
     fn start_next(&mut self, out: &mut Outcome, source: &mut dyn Source) {
-        if self.held || self.work.is_some() || self.settings.state != ConversationState::Active || self.current().is_some() {
+        if self.held
+            || self.work.is_some()
+            || self.settings.state != ConversationState::Active
+            || self.current().is_some()
+        {
             return;
         }
         let Some(turn) = self.live.first().filter(|t| t.state == TurnState::Queued).map(|t| t.id) else { return };

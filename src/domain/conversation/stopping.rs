@@ -148,7 +148,7 @@ impl Conversation {
             }
             self.book_step();
         }
-        self.close_part(&mut out);
+        self.close_part();
         for call in self.calls_in(ToolCallState::Executing) {
             let text = "unknown: the hub stopped while the tool ran; it may or may not have had its effect";
             self.settle_call(call, ToolCallState::Unknown, text, true, &mut out, source);

@@ -271,14 +271,8 @@ mod tests {
         assert_eq!(heard(Wire::Nats, "PONG\r\nPING\r\n"), ["echo", "reply"]);
         let before = format!("PING\r\nMSG app:room.17 1 128\r\n{}\r\n", payload());
         assert_eq!(heard(Wire::Nats, &before), ["delivery 9", "reply"]);
-        let two = format!(
-            "MSG app:room.17 1 128\r\n{0}\r\nMSG app:room.17 1 128\r\n{0}\r\nPING\r\n",
-            payload()
-        );
-        assert_eq!(
-            heard(Wire::Nats, &two),
-            ["delivery 9", "delivery 9", "reply"]
-        );
+        let two = format!("MSG app:room.17 1 128\r\n{0}\r\nMSG app:room.17 1 128\r\n{0}\r\nPING\r\n", payload());
+        assert_eq!(heard(Wire::Nats, &two), ["delivery 9", "delivery 9", "reply"]);
     }
 
     #[test]

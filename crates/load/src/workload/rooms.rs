@@ -54,14 +54,7 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
     deliveries(out, &meter, &rx)?;
     rx.recording = false;
     let wanted = (publisher.sent() - sent_before) as f64 * w.subscribers as f64;
-    out.number(
-        "delivered_of_published",
-        if wanted > 0.0 {
-            rx.delivered as f64 / wanted
-        } else {
-            0.0
-        },
-    );
+    out.number("delivered_of_published", if wanted > 0.0 { rx.delivered as f64 / wanted } else { 0.0 });
     let last = publisher.finish()?;
     settle(&mut rx, 0..n, &|channel, _| last[channel as usize])?;
     let everyone = 0..rx.connections.len();
@@ -71,12 +64,7 @@ pub fn run(w: &Workload, target: &Target, dialect: &Dialect, out: &mut Figures) 
 }
 
 /// The subscribers, then the publishers.
-fn set_up<'d>(
-    w: &Workload,
-    target: &Target,
-    dialect: &'d Dialect,
-    out: &mut Figures,
-) -> Result<(Receiver<'d>, Plan)> {
+fn set_up<'d>(w: &Workload, target: &Target, dialect: &'d Dialect, out: &mut Figures) -> Result<(Receiver<'d>, Plan)> {
     let organizations = target.organizations();
     let s = spread(w, organizations)?;
     let groups = w.rooms / w.rooms_each;
@@ -101,13 +89,8 @@ fn set_up<'d>(
     let mut rx = Receiver::new(dialect, all)?;
     let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
-    let plan = Plan {
-        streams,
-        publisher_of: s.publisher_of,
-        rate: w.rate * f64::from(w.rooms),
-        payload: w.payload,
-        outbox,
-    };
+    let plan =
+        Plan { streams, publisher_of: s.publisher_of, rate: w.rate * f64::from(w.rooms), payload: w.payload, outbox };
     Ok((rx, plan))
 }
 

@@ -82,13 +82,7 @@ fn set_up<'d>(w: &Workload, target: &Target, dialect: &'d Dialect) -> Result<(Re
     let mut rx = Receiver::new(dialect, all)?;
     let outbox = rx.publishers_from(first);
     rx.run_for(0.3)?;
-    let plan = Plan {
-        streams,
-        publisher_of: vec![0],
-        rate: w.rate,
-        payload: w.payload,
-        outbox,
-    };
+    let plan = Plan { streams, publisher_of: vec![0], rate: w.rate, payload: w.payload, outbox };
     Ok((rx, plan))
 }
 

@@ -1,0 +1,70 @@
+//! Who may open a socket, and which door it leads to.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use crate::actors::connection::{ConnectionActor, ConnectionKit};
+use crate::auth::{Authenticator, Head, Route};
+use crate::config::Config;
+use crate::domain::command::Caller;
+use crate::error::Fault;
+use crate::http::{RequestId, fault_json};
+use crate::transport::{Admitted, Doorkeeper, Opener, Refusal, SocketLimits, UpgradeRequest};
+
+/// The raw-socket doors, by path.
+const NATIVE_PATHS: [&str; 2] = ["/ws", "/ws/client"];
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub struct HubDoorkeeper {
+    pub config: Arc<Config>,
+    pub auth: Arc<Authenticator>,
+    pub kit: Rc<ConnectionKit>,
+    pub limits: Rc<SocketLimits>,
+}
+
+fn refusal(fault: &Fault, request_id: &str) -> Refusal {
+    let body = fault_json(fault, request_id).to_string();
+    let mut headers = Vec::new();
+    headers.extend(HeaderValue::from_str(request_id).ok().map(|value| (REQUEST_ID, value)));
+    if fault.code.row().http_status == 401 {
+        headers.push((actix_http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+    }
+    Refusal { status: fault.code.row().http_status, body: Bytes::from(body), headers }
+}
+
+impl Doorkeeper for HubDoorkeeper {
+    fn admit(&self, request: UpgradeRequest) -> LocalBoxFuture<'static, Result<Admitted, Refusal>> {
+        let (auth, kit, limits) = (self.auth.clone(), self.kit.clone(), self.limits.clone());
+        let config = self.config.clone();
+        Box::pin(async move {
+            let request_id = RequestId::of(&actix_web::http::header::HeaderMap::from_iter(
+                request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
+            ));
+            let refuse = |fault: &Fault| refusal(fault, request_id.as_str());
+            if !NATIVE_PATHS.contains(&request.path.as_str()) {
+                return Err(refuse(&Fault::not_found("socket address")));
+            }
+            let uri: actix_web::http::Uri = match &request.query {
+                Some(query) => format!("{}?{query}", request.path).parse(),
+                None => request.path.parse(),
+            }
+            .map_err(|_| refuse(&Fault::field("path", "not an address")))?;
+            let trusted = &config.server.trusted_proxies;
+            let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
+            let principal = auth.principal(&head, Route::Socket).await.map_err(|fault| refuse(&fault))?;
+            let caller = Caller {
+                principal: Arc::new(principal),
+                request_id: request_id.as_str().to_owned(),
+                origin: format!("{} from {}", request.path, head.peer).into(),
+            };
+            let id = HeaderValue::from_str(request_id.as_str()).ok();
+            let open = Opener::here(move |socket| ConnectionActor::open(kit, caller, socket));
+            Ok(Admitted { open, limits, headers: id.map(|id| (REQUEST_ID, id)).into_iter().collect() })
+        })
+    }
+}

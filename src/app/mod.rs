@@ -1,0 +1,253 @@
+//! The composition root: what is started in which order, and stopped in which.
+
+mod doorkeeper;
+mod settings;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_web::{App, middleware, web};
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::actors::connection::ConnectionKit;
+use crate::actors::conversation::Drain;
+use crate::actors::hub::LocalHub;
+use crate::actors::registry::{Directory, Everybody, Registry, Resolve, WorkerStarted};
+use crate::actors::{Shared, equip};
+use crate::auth::{self, Authenticator, first_start};
+use crate::config::Config;
+use crate::domain::hub::Hub;
+use crate::domain::ids::{Source, SystemSource};
+use crate::error::close;
+use crate::fanout::{self, Workers};
+use crate::http::{self, Edge, Readiness};
+use crate::store::{Store, StoreSettings};
+use crate::telemetry;
+use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
+use doorkeeper::HubDoorkeeper;
+
+/// Conversations that are brought back at the same time after a start.
+const SCAN: usize = 16;
+
+/// How long clients get to take their Close frame.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// A hub that runs.
+pub struct Running {
+    server: RunningServer,
+    store: Store,
+    registry: Addr<Registry>,
+    edge: web::Data<Edge>,
+    /// Opens the door for the first owner, if nobody has signed in yet.
+    pub invitation: Option<SecretString>,
+    pub address: SocketAddr,
+}
+
+/// Starts the hub and waits until it is told to stop.
+///
+/// # Errors
+/// A sentence for the operator.
+pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
+    let drain = Duration::from_secs(config.server.drain_seconds);
+    let running = start(config, store).await?;
+    ready(&running);
+    wait_for_signal().await?;
+    stop(running, drain).await
+}
+
+async fn start(config: Config, settings: StoreSettings) -> Result<Running, String> {
+    let config = Arc::new(config);
+    let secret = auth::secret(&config)?;
+    let store = Store::open(settings).map_err(|fault| fault.to_string())?;
+    crate::failpoint::hook(&store);
+    let shared = Shared {
+        store: store.clone(),
+        workers: Workers::new(config.server.worker_count()),
+        settings: Arc::new(settings::hub(&config)),
+    };
+    // What cannot be built is said now, not by a worker.
+    settings::kit(&config).map_err(|fault| fault.message)?;
+    let directory = Directory::default();
+    let registry = Registry::new(shared.clone(), directory.clone()).start();
+    let metrics = telemetry::start_metrics().map_err(|error| error.to_string())?;
+    actix_rt::spawn(telemetry::upkeep(metrics.clone()));
+    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
+    let edge =
+        web::Data::new(Edge { config: config.clone(), auth: auth.clone(), metrics, readiness: readiness(&store) });
+    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory };
+    let server = listen(&config, &edge, auth, hubs)?;
+    let address = server.addresses().first().copied().unwrap_or(config.server.listen);
+    let mut here = Config::clone(&config);
+    here.server.listen = address;
+    let invited = first_start::invite(&store, &here, SystemSource.now()).await;
+    let invitation = invited.map_err(|fault| fault.message)?;
+    actix_rt::spawn(bring_back(store.clone(), registry.clone()));
+    Ok(Running { server, store, registry, edge, invitation, address })
+}
+
+/// What a worker needs to make its own handle of the hub.
+#[derive(Clone)]
+struct Hubs {
+    shared: Shared,
+    registry: Addr<Registry>,
+    directory: Directory,
+}
+
+impl Hubs {
+    fn kit(&self) -> Rc<ConnectionKit> {
+        let worker = transport::current_worker().unwrap_or_default();
+        let hub: Rc<dyn Hub> =
+            Rc::new(LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker));
+        Rc::new(ConnectionKit { hub, workers: self.shared.workers.clone(), settings: self.shared.settings.clone() })
+    }
+}
+
+fn readiness(store: &Store) -> Readiness {
+    let asked = store.clone();
+    Readiness::new(vec![(
+        "store",
+        Box::new(move || {
+            let store = asked.clone();
+            Box::pin(async move { store.ping().await.is_ok() })
+        }),
+    )])
+}
+
+fn listen(
+    config: &Arc<Config>,
+    edge: &web::Data<Edge>,
+    auth: Arc<Authenticator>,
+    hubs: Hubs,
+) -> Result<RunningServer, String> {
+    let listen = config.server.listen;
+    let listener = bind(listen)
+        .map_err(|error| format!("{listen} cannot be listened on: {error}; choose another with --listen"))?;
+    let mut settings = ServerSettings::new(vec![listener]);
+    settings.workers = config.server.worker_count();
+    settings.tls = tls(config)?;
+    let (total, each) = config.server.connection_limits(telemetry::open_files_limit());
+    (settings.max_connections, settings.max_per_address) = (total, each);
+    settings.head_timeout = Duration::from_secs(config.limits.head_seconds);
+    let on_worker = {
+        let (config, hubs) = (config.clone(), hubs.clone());
+        move |worker: usize| {
+            match settings::kit(&config) {
+                Ok(kit) => equip(kit),
+                Err(fault) => tracing::error!(%fault, "a worker has no providers and tools"),
+            }
+            fanout::start(hubs.shared.workers.clone(), worker);
+            hubs.registry.do_send(WorkerStarted { worker, arbiter: Arbiter::current() });
+        }
+    };
+    let doorkeeper = {
+        let config = config.clone();
+        move || -> Rc<dyn transport::Doorkeeper> {
+            let limits = Rc::new(settings::sockets(&config));
+            Rc::new(HubDoorkeeper { config: config.clone(), auth: auth.clone(), kit: hubs.kit(), limits })
+        }
+    };
+    let edge = edge.clone();
+    let app = move || {
+        App::new()
+            .app_data(edge.clone())
+            .wrap(middleware::from_fn(http::around))
+            .configure(http::page_routes)
+            .configure(http::routes)
+    };
+    transport::serve(settings, on_worker, doorkeeper, app).map_err(|error| error.to_string())
+}
+
+/// A listener whose backlog holds a storm of reconnecting clients.
+fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let domain = if address.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+fn tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, String> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    if !config.tls.is_on() {
+        return Ok(None);
+    }
+    let (certificate, key) = (&config.tls.certificate, &config.tls.key);
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
+        .map_err(|e| format!("tls.certificate: {certificate}: {e}"))?
+        .collect();
+    let chain = chain.map_err(|e| format!("tls.certificate: {certificate}: {e}"))?;
+    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("tls.key: {key}: {e}"))?;
+    let made = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key_der);
+    made.map(|config| Some(Arc::new(config))).map_err(|e| format!("tls: {e}"))
+}
+
+/// Brings every conversation back that had a turn under way or waiting.
+async fn bring_back(store: Store, registry: Addr<Registry>) {
+    let waiting = match store.unsettled().await {
+        Ok(waiting) => waiting,
+        Err(fault) => return tracing::error!(%fault, "the conversations under way could not be listed"),
+    };
+    if !waiting.is_empty() {
+        tracing::info!(count = waiting.len(), "bringing conversations back");
+    }
+    for (turn, chunk) in waiting.chunks(SCAN).enumerate() {
+        for (place, worker) in chunk.iter().zip(0..) {
+            // An actor starts by itself once it is resolved.
+            let _ = registry.send(Resolve { place: place.clone(), worker: (turn + worker) % SCAN }).await;
+        }
+        actix_rt::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn wait_for_signal() -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "stopping");
+    Ok(())
+}
+
+/// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
+async fn stop(running: Running, drain: Duration) -> Result<(), String> {
+    let Running { server, store, registry, edge, .. } = running;
+    let handle: Handle = server.handle();
+    edge.readiness.stop();
+    handle.pause().await;
+    end_turns(&store, &registry, drain).await;
+    let close = Close::new(close::RESTARTING, "the hub restarts: come back in a moment");
+    let left = handle.close_all(close, FAREWELL).await;
+    if left > 0 {
+        tracing::info!(left, "clients that did not take their farewell");
+    }
+    store.close().await;
+    handle.stop().await;
+    server.wait().await.map_err(|error| error.to_string())?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Turns get until `drain` to end by themselves; what still runs then is marked `interrupted`.
+async fn end_turns(store: &Store, registry: &Addr<Registry>, drain: Duration) {
+    let until = tokio::time::Instant::now() + drain;
+    while tokio::time::Instant::now() < until {
+        match store.unsettled().await {
+            Ok(running) if !running.is_empty() => actix_rt::time::sleep(Duration::from_millis(100)).await,
+            _ => break,
+        }
+    }
+    let everybody = registry.send(Everybody).await.unwrap_or_default();
+    for conversation in everybody {
+        let _ = tokio::time::timeout(Duration::from_secs(2), conversation.send(Drain)).await;
+    }
+    let _ = store.flush().await;
+}

@@ -1,0 +1,134 @@
+//! From configuration to what each part is given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use crate::actors::{HubSettings, WorkerKit};
+use crate::config::{Busy, Config, LlmApi};
+use crate::domain::agent::{AgentProfile, BusyPolicy};
+use crate::domain::tool_call::ToolPolicy;
+use crate::error::Fault;
+use crate::fanout::RingLimits;
+use crate::providers::{
+    AnthropicSettings, DemoSettings, OpenAiSettings, ProviderSettings, Providers, TransportSettings, http,
+};
+use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
+use crate::transport::SocketLimits;
+
+/// Bytes of one conversation's ring.
+const SESSION_RING: usize = 256 << 10;
+
+/// An idle conversation that nobody watches leaves memory after this.
+const REST_AFTER: Duration = Duration::from_secs(300);
+
+pub fn hub(config: &Config) -> HubSettings {
+    let limits = &config.limits;
+    let channels = &config.channels;
+    HubSettings {
+        agents: agents(config),
+        approval_timeout: millis(config.approvals.timeout_seconds),
+        approval_grace: millis(config.approvals.grace_seconds),
+        queue_turns: limits.queue_turns,
+        steps_per_turn: u16::try_from(limits.steps_per_turn).unwrap_or(u16::MAX),
+        session_ring: RingLimits {
+            events: limits.ring_events,
+            bytes: SESSION_RING.min(limits.ring_bytes),
+            age: 0,
+            total_bytes: limits.ring_bytes,
+        },
+        app_ring: RingLimits {
+            events: channels.history_events,
+            bytes: channels.history_bytes,
+            age: millis(channels.history_seconds),
+            total_bytes: channels.total_bytes,
+        },
+        rest_after: REST_AFTER.as_millis() as i64,
+        subscriptions: limits.subscriptions,
+        requests_in_flight: limits.requests_in_flight,
+        message_bytes: limits.message_bytes,
+    }
+}
+
+fn millis(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
+
+fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
+    let policy = |name: &str| config.tools.get(name).map_or(ToolPolicy::Ask, |tool| tool.policy);
+    let profile = |(name, agent): (&String, &crate::config::Agent)| {
+        Arc::new(AgentProfile {
+            name: name.clone(),
+            description: agent.description.clone(),
+            provider: config.provider_of(agent).to_owned(),
+            model: config.model_of(agent).to_owned(),
+            system: Some(agent.system.clone()).filter(|text| !text.is_empty()),
+            tools: agent.tools.iter().map(|tool| (tool.clone(), policy(tool))).collect(),
+            busy: match agent.busy {
+                Busy::Queue => BusyPolicy::Queue,
+                Busy::Interrupt => BusyPolicy::Interrupt,
+                Busy::Reject => BusyPolicy::Reject,
+            },
+            default: name == Config::DEFAULT_AGENT,
+        })
+    };
+    config.agents.iter().map(profile).collect()
+}
+
+/// What a worker builds for itself.
+pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
+    let from = &config.providers;
+    let transport = TransportSettings {
+        connect_timeout: Duration::from_secs(from.connect_seconds),
+        head_timeout: Duration::from_secs(from.first_token_seconds),
+        idle_timeout: Duration::from_secs(from.idle_seconds),
+        ..TransportSettings::default()
+    };
+    let mut transport = transport;
+    transport.retry.attempts = from.retries.saturating_add(1);
+    let key = |api: &LlmApi| Some(api.api_key.clone()).filter(|key| !key.expose_secret().is_empty());
+    let openai = OpenAiSettings {
+        base_url: from.openai.base_url.clone(),
+        api_key: key(&from.openai),
+        model: from.openai.model.clone(),
+        models: Vec::new(),
+        transport: transport.clone(),
+    };
+    let anthropic = AnthropicSettings {
+        base_url: from.anthropic.base_url.clone(),
+        api_key: key(&from.anthropic),
+        model: from.anthropic.model.clone(),
+        models: Vec::new(),
+        transport,
+    };
+    let demo = DemoSettings { interval: Duration::from_millis(from.demo.word_interval_ms) };
+    let mut list = vec![("demo".to_owned(), ProviderSettings::Demo(demo))];
+    if from.openai.configured {
+        list.push(("openai".to_owned(), ProviderSettings::OpenAi(openai)));
+    }
+    if from.anthropic.configured {
+        list.push(("anthropic".to_owned(), ProviderSettings::Anthropic(anthropic)));
+    }
+    let mut fetch = HttpFetchSettings::default();
+    if let Some(tool) = config.tools.get("http_fetch") {
+        fetch.hosts = tool.allow_hosts.clone();
+        fetch.allow_private = tool.allow_private.clone();
+    }
+    let tools = Tools::build(&ToolSettings { http_fetch: fetch, tls: http::tls(&[])? })?;
+    Ok(WorkerKit { providers: Providers::build(&list)?, tools })
+}
+
+pub fn sockets(config: &Config) -> SocketLimits {
+    let limits = &config.limits;
+    SocketLimits {
+        frame_bytes: limits.frame_bytes,
+        soft_bytes: limits.soft_queue_bytes,
+        hard_bytes: limits.hard_queue_bytes,
+        ping_interval: Duration::from_secs(limits.ping_seconds),
+        pong_timeout: Duration::from_secs(limits.pong_seconds),
+        write_stall: Duration::from_secs(limits.stall_seconds),
+        send_buffer: limits.send_buffer_bytes,
+        ..SocketLimits::default()
+    }
+}
