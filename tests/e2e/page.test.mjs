@@ -113,6 +113,7 @@ step("the printed link, pasted whole, signs in", async () => {
   await first.waitForSelector("#console:not([hidden])");
   await badge(first, "live");
   assert.match(await first.textContent("#who"), /owner/);
+  await first.waitForSelector("#welcome:not([hidden])");
 });
 
 step("a used link signs nobody in", async () => {

@@ -89,11 +89,12 @@ class Page {
   route() {
     const id = /^#\/c\/(sess_[0-9a-f]+)$/.exec(location.hash)?.[1] ?? null;
     this.menu(false);
-    if (id !== (this.conversation?.id ?? null)) this.open(id);
+    if (id !== this.shown) this.open(id);
   }
 
   open(id) {
     if (this.conversation) this.link.unsubscribe(`session:${this.conversation.id}`);
+    this.shown = id;
     this.conversation = id ? new Conversation(id, this.view(id)) : null;
     this.thread.clear();
     this.thread.toBottom();
