@@ -54,11 +54,9 @@ fn layout(workload: &str) -> (&'static str, &'static str, &'static [Column]) {
                 ("closed", "closed", 0),
             ],
         ),
-        "stalled" => (
-            "Stalled: 10 of 1,000 subscribers stop reading, 4 KiB payloads, 110/s",
-            "cpu_s_per_million",
-            STALLED,
-        ),
+        "stalled" => {
+            ("Stalled: 10 of 1,000 subscribers stop reading, 4 KiB payloads, 110/s", "cpu_s_per_million", STALLED)
+        }
         "frozen" => (
             "What a stalled reader does to its actor: 10 of 100 stop reading, 16 KiB payloads, 110/s",
             "cpu_s_per_million",

@@ -103,13 +103,7 @@ impl Workload {
                 seconds: 20.0,
                 ..base.clone()
             },
-            Workload {
-                name: "echo",
-                kind: Kind::Echo,
-                connections: 200,
-                rate: 150.0,
-                ..base
-            },
+            Workload { name: "echo", kind: Kind::Echo, connections: 200, rate: 150.0, ..base },
         ]
     }
 
