@@ -51,6 +51,7 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Server {
     pub data: PathBuf,
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     pub workers: usize,
     pub max_connections: usize,
@@ -60,6 +61,14 @@ pub struct Server {
     pub public_url: String,
     pub socketio_origins: String,
     pub drain_seconds: u64,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let plain = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    plain.as_ref().unwrap_or(&text).parse().map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is not an IP address and a port such as 127.0.0.1:4096"))
+    })
 }
 
 impl Server {

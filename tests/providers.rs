@@ -23,3 +23,5 @@ mod openai_wire;
 mod peers;
 #[path = "providers/recorded.rs"]
 mod recorded;
+#[path = "providers/settings.rs"]
+mod settings;

@@ -50,7 +50,9 @@ fn local_url(config: &Config) -> String {
 }
 
 fn exchange(stream: &mut (impl Read + Write), address: SocketAddr) -> std::io::Result<String> {
-    write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    // In one piece: each write is a TLS record of its own.
+    stream.write_all(request.as_bytes())?;
     stream.flush()?;
     let mut answer = Vec::new();
     // A TLS peer that just hangs up after its answer has still answered.

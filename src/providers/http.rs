@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header;
+use awc::http::header::{self, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use rustls::pki_types::CertificateDer;
@@ -182,12 +182,16 @@ impl Transport {
             .insert_header((header::CONTENT_TYPE, "application/json"))
             .insert_header((header::ACCEPT, "text/event-stream"))
             .insert_header((header::ACCEPT_ENCODING, "identity"))
-            .insert_header(("x-request-id", call.request_id.as_str()));
+            .insert_header((header::USER_AGENT, "switchboard"));
+        // It may be a client's: one that is no header value is left out.
+        if let Ok(id) = HeaderValue::from_str(&call.request_id) {
+            request = request.insert_header(("x-request-id", id));
+        }
         for header in &call.headers {
             request = request.insert_header(*header);
         }
         if let Some((name, secret)) = &call.credential {
-            request = request.insert_header((*name, secret.expose_secret()));
+            request = request.insert_header((*name, sensitive(&place, secret)?));
         }
         let head = tokio::time::timeout(self.settings.head_timeout, request.send_body(call.body.clone()));
         let response = match head.await {
@@ -198,6 +202,16 @@ impl Transport {
         let body = Body { response, idle: self.settings.idle_timeout, place };
         if body.response.status().is_success() { accept(body) } else { Err(refused(body, call).await) }
     }
+}
+
+/// Marked, so that no log shows it.
+fn sensitive(place: &str, secret: &SecretString) -> Result<HeaderValue, ProviderFault> {
+    let mut value = HeaderValue::from_str(secret.expose_secret()).map_err(|_| {
+        let message = format!("no request to {place} can be made: the API key has characters that it must not have");
+        ProviderFault::new(ProviderFaultKind::Credentials, message)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn place(name: &str, url: &Url) -> String {
@@ -214,7 +228,7 @@ fn late(place: &str, limit: Duration) -> ProviderFault {
 }
 
 fn unsent(place: &str, error: &SendRequestError) -> Failure {
-    use ProviderFaultKind::{Malformed, Network, Rejected, Timeout};
+    use ProviderFaultKind::{Malformed, Network, Timeout};
     let (kind, message) = match error {
         SendRequestError::Connect(ConnectError::Timeout) => (Timeout, format!("cannot connect to {place} in time")),
         SendRequestError::Connect(ConnectError::Disconnected) => {
@@ -225,11 +239,6 @@ fn unsent(place: &str, error: &SendRequestError) -> Failure {
             (Network, format!("the connection to {place} broke: {error}"))
         }
         SendRequestError::Response(error) => (Malformed, format!("{place} does not speak HTTP as it should: {error}")),
-        // These say what is in a header of ours, which may be the key.
-        SendRequestError::Http(_) | SendRequestError::Url(_) => (
-            Rejected,
-            format!("no request to {place} can be made: the key or a header has characters it must not have"),
-        ),
         _ => (Network, format!("the request to {place} failed")),
     };
     ProviderFault::new(kind, message).into()

@@ -1,7 +1,12 @@
 //! The words of the command line, what stands on standard output, and the exit codes.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
 
 use crate::hub::{Data, Hub, run, text};
@@ -104,6 +109,49 @@ fn what_fails_ends_with_1_and_what_is_done_with_0() {
     let gone = run(&["health", "--data", &arg, "--listen", &address], &[]);
     assert_eq!(gone.status.code(), Some(1));
     assert!(text(&gone.stderr).contains(&address));
+}
+
+#[test]
+fn health_over_tls_believes_the_configured_certificate_and_no_other() {
+    let data = Data::new();
+    let folder = data.path().parent().unwrap().to_owned();
+    let made = rcgen::generate_simple_self_signed(vec!["hub.example".into()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["hub.example".into()]).unwrap();
+    for (name, pem) in
+        [("own", made.cert.pem()), ("other", other.cert.pem()), ("key", made.signing_key.serialize_pem())]
+    {
+        std::fs::write(folder.join(name), pem).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let server = Arc::new(server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listener.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let tls = rustls::ServerConnection::new(server.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(tls, listener.accept().unwrap().0);
+            let mut asked = [0u8; 4096];
+            // The client that does not believe us leaves here.
+            let Ok(read) = stream.read(&mut asked) else { continue };
+            assert!(asked[..read].starts_with(b"GET /health HTTP/1.1\r\n"));
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}").unwrap();
+            stream.flush().unwrap();
+        }
+    });
+    let ask = |certificate: &str| {
+        let certificate = folder.join(certificate).display().to_string();
+        let key = folder.join("key").display().to_string();
+        let environment = [("SWITCHBOARD_TLS__CERTIFICATE", &*certificate), ("SWITCHBOARD_TLS__KEY", &*key)];
+        run(&["health", "--data", &data.arg(), "--listen", &listen], &environment)
+    };
+    let well = ask("own");
+    assert_eq!(well.status.code(), Some(0), "{}", text(&well.stderr));
+    let strange = ask("other");
+    assert_eq!(strange.status.code(), Some(1));
+    assert!(text(&strange.stderr).contains("another certificate"), "{}", text(&strange.stderr));
+    answering.join().unwrap();
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn a_mistake_in_a_file_is_named_and_the_right_key_with_it() {
         ("[limits]\nframe_bytes = \"big\"\n", &["limits.frame_bytes", "a whole number"]),
         ("[limits]\nframe_bytes = -1\n", &["limits.frame_bytes", "a whole number"]),
         ("[limits]\nframe_bytes = 1\n", &["limits.frame_bytes", "1 is not between 1024 and"]),
+        ("[server]\nlisten = \"127.0.0.1\"\n", &["server.listen", "127.0.0.1:4096", "switchboard.toml"]),
         ("[server]\nlisten = 4096\n", &["server.listen", "text in quotes"]),
         ("[server]\ntrusted_proxies = [\"proxy\"]\n", &["server.trusted_proxies", "proxy", "neither an address"]),
         ("[agents.writer]\nbusy = \"wait\"\n", &["agents.writer.busy", "wait"]),

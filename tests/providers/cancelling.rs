@@ -16,20 +16,17 @@ fn patient() -> TransportSettings {
     TransportSettings { head_timeout: hour, idle_timeout: hour, connect_timeout: hour, ..transport() }
 }
 
-fn both(url: impl Fn() -> String) -> [(Rc<dyn Provider>, &'static str); 2] {
-    let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-    let anthropic = "data: {\"type\":\"message_start\",\"message\":{}}\n\n\
-        data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"a\"}}\n\n";
-    [(openai_with(url(), patient()), openai), (anthropic_with(url(), patient()), anthropic)]
-}
+const OPENAI: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+const ANTHROPIC: &str = "data: {\"type\":\"message_start\",\"message\":{}}\n\n\
+    data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"a\"}}\n\n";
 
 #[actix_rt::test]
 async fn in_mid_stream() {
-    for which in 0..2 {
-        let (_, first) = both(String::new_url)[which];
+    type Build = fn(String, TransportSettings) -> Rc<dyn Provider>;
+    let wires: [(Build, &str); 2] = [(openai_with, OPENAI), (anthropic_with, ANTHROPIC)];
+    for (provider, first) in wires {
         let mut server = MockHttp::start([vec![stream_head(), Step::Send(chunk(first)), Step::Hang]]).await;
-        let (provider, _) = &both(|| server.url("/v1"))[which];
-        let mut stream = provider.stream(prompt("hi")).await.expect("it starts");
+        let mut stream = provider(server.url("/v1"), patient()).stream(prompt("hi")).await.expect("it starts");
         assert!(stream.next().await.is_some());
         server.request().await;
         drop(stream);
@@ -39,7 +36,7 @@ async fn in_mid_stream() {
 
 #[actix_rt::test]
 async fn while_the_server_sends_without_end() {
-    let more = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+    let more = chunk(OPENAI);
     let mut server = MockHttp::start([vec![stream_head(), Step::SendForever(more)]]).await;
     let provider = openai_with(server.url("/v1"), patient());
     let mut stream = provider.stream(prompt("hi")).await.expect("it starts");
@@ -83,13 +80,24 @@ async fn between_two_tries() {
     assert_eq!(server.connections(), 1, "no second try");
 }
 
-/// An address for settings that are only looked at.
-trait NewUrl {
-    fn new_url() -> String;
-}
-
-impl NewUrl for String {
-    fn new_url() -> String {
-        "http://127.0.0.1:9".to_owned()
+/// No pool of connections stands in the way: a hub has more conversations than a client usually has connections.
+#[actix_rt::test]
+async fn hundreds_of_streams_at_once_each_with_its_own_end() {
+    const MANY: usize = 150;
+    let first = chunk(OPENAI);
+    let script = || vec![stream_head(), Step::Send(first.clone()), Step::Hang];
+    let mut server = MockHttp::start((0..MANY).map(|_| script())).await;
+    let provider = openai_with(server.url("/v1"), patient());
+    let mut streams = Vec::new();
+    for _ in 0..MANY {
+        let mut stream = provider.stream(prompt("hi")).await.expect("it starts");
+        assert!(stream.next().await.is_some());
+        streams.push(stream);
+        server.request().await;
+    }
+    assert_eq!(server.connections(), MANY);
+    for number in [149, 0, 70] {
+        drop(std::mem::replace(&mut streams[number], futures_util::stream::empty().boxed_local()));
+        assert_eq!(server.hung_up().await, number, "this one and no other");
     }
 }

@@ -20,10 +20,13 @@ fn with_tools(text: &str) -> Prompt {
 }
 
 fn calls(events: &[StreamEvent]) -> Vec<(&str, &str)> {
-    let call = |e| {
-        if let &StreamEvent::ToolCall { ref id, ref name, .. } = e { Some((id.as_str(), name.as_str())) } else { None }
-    };
-    events.iter().filter_map(call).collect()
+    let mut calls = Vec::new();
+    for event in events {
+        if let StreamEvent::ToolCall { id, name, .. } = event {
+            calls.push((id.as_str(), name.as_str()));
+        }
+    }
+    calls
 }
 
 #[actix_rt::test]

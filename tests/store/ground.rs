@@ -119,6 +119,7 @@ pub fn turn(no: u32, state: TurnState) -> Turn {
         retry_of: None,
         receipt: None,
         error: None,
+        correlation_id: "req_1".into(),
         created_at: Timestamp(2_000),
         started_at: None,
         ended_at: None,

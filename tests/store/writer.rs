@@ -15,6 +15,7 @@ use crate::ground::*;
 on_both!(
     a_batch_is_all_or_nothing,
     a_bad_batch_fails_alone_within_its_group,
+    a_bad_batch_leaves_the_tails_of_its_group,
     batches_keep_their_order,
     one_key_has_one_effect_and_one_answer,
     a_refused_batch_gives_its_key_back,
@@ -109,6 +110,28 @@ async fn a_bad_batch_fails_alone_within_its_group(ground: Ground) {
     let facts = store.facts(&acme(), settings.id, 0, 100).await.expect("facts");
     let kinds: Vec<(u64, &str)> = facts.iter().map(|f| (f.n, f.kind.as_str())).collect();
     assert_eq!(kinds, [(1, "first"), (2, "good"), (3, "also good")]);
+}
+
+async fn a_bad_batch_leaves_the_tails_of_its_group(ground: Ground) {
+    let store = ground.open();
+    let settings = conversation("ann");
+    let prompt = with_message(&store, &settings, "a").await;
+    let tail = |text: &str| Write::Tail { part: prompt.parts[0].id, text: text.into() };
+    let close = || Write::Part { message: prompt.id, part: prompt.parts[0].clone() };
+    store.commit(batch(&settings, vec![tail("b")])).await.expect("committed");
+    let held = hold(&store);
+    let first = store.commit(batch(&settings, vec![tail("c")]));
+    held.arrived.await.expect("the writer is in its commit");
+    let bad = store.commit(batch(&settings, vec![tail("never"), close(), tail("never"), orphan()]));
+    let good = store.commit(batch(&settings, vec![tail("d")]));
+    drop(held.go);
+    first.await.expect("committed");
+    assert!(matches!(bad.await, Err(CommitFault::Refused(_))));
+    good.await.expect("committed");
+    assert_eq!(stored(&store, &settings).await.messages[0].text(), "abcd");
+    store.commit(batch(&settings, vec![close()])).await.expect("committed");
+    assert_eq!(ground.count("part_tail").await, 0);
+    assert_eq!(stored(&store, &settings).await.messages[0].text(), "a");
 }
 
 async fn batches_keep_their_order(ground: Ground) {

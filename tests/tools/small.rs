@@ -10,6 +10,10 @@ use switchboard::tools::time::Time;
 use switchboard::tools::todo_write::TodoWrite;
 use switchboard::tools::{Tool, ToolSettings, Tools};
 
+use futures_util::StreamExt;
+use switchboard::domain::generation::*;
+use switchboard::providers::{DemoSettings, ProviderSettings, Providers};
+
 use crate::context;
 
 #[test]
@@ -98,4 +102,31 @@ async fn a_wrong_list_changes_nothing_and_names_the_field() {
         let outcome = TodoWrite.run(input, context()).await;
         assert_eq!((outcome.output, outcome.is_error, outcome.todos), (why, true, None));
     }
+}
+
+#[actix_rt::test]
+async fn what_the_demo_provider_calls_is_what_the_tools_take() {
+    let settings = ToolSettings { http_fetch: Default::default(), tls: tls(&[]).expect("TLS") };
+    let tools = Tools::build(&settings).expect("they can be built");
+    let demo = ProviderSettings::Demo(DemoSettings { interval: std::time::Duration::ZERO });
+    let demo = Providers::build(&[("demo".to_owned(), demo)]).expect("it can be built").default_provider();
+    let prompt = Prompt {
+        model: "demo".into(),
+        system: None,
+        messages: vec![PromptMessage::User(vec![UserContent::Text("time, todo, fetch http://example.org/".into())])],
+        tools: tools.iter().map(|(_, tool)| tool.spec()).collect(),
+        thinking: ThinkingLevel::Off,
+        max_tokens: None,
+        temperature: None,
+        request_id: "req-1".into(),
+    };
+    let mut called = Vec::new();
+    let mut stream = demo.stream(prompt).await.expect("it starts");
+    while let Some(event) = stream.next().await {
+        if let Ok(StreamEvent::ToolCall { name, input, .. }) = event {
+            assert_eq!(tools.get(&name).expect("it is there").check(&input), Ok(()));
+            called.push(name);
+        }
+    }
+    assert_eq!(called, ["time", "todo_write", "http_fetch"]);
 }

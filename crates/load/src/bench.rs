@@ -91,6 +91,9 @@ pub fn run(plan: &Plan, places: &Places) -> Result<bool> {
             for i in 0..servers.len() {
                 // each round another one goes first, so that none always has the warm or the cold machine
                 let server = servers[(i + round) % servers.len()];
+                if !server.takes(w.name) {
+                    continue;
+                }
                 let outcome = one(round, w, server, places);
                 writeln!(lines, "{}", line(&outcome)).doing("runs.jsonl")?;
                 eprintln!("{}", line(&outcome));

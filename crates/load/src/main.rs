@@ -30,7 +30,7 @@ enum Command {
 
 #[derive(Args)]
 struct Run {
-    /// s1-one, s1-burst, s2-20, s2-50, dashboards, idle, stalled or echo
+    /// s1-one, s1-burst, s2-20, s2-50, dashboards, idle, stalled, frozen or echo
     workload: String,
     /// Where the server listens, in 127.0.0.0/8
     #[arg(long)]

@@ -66,6 +66,11 @@ impl Server {
         }
     }
 
+    /// Whether this workload is for this server: `frozen` looks into the actors of the stock peer, beside Switchboard.
+    pub fn takes(self, workload: &str) -> bool {
+        workload != "frozen" || matches!(self, Server::Switchboard | Server::Stock)
+    }
+
     /// What the tables call it.
     pub fn title(self) -> &'static str {
         match self {

@@ -18,6 +18,21 @@ const DELIVERIES: &[Column] = &[
     ("other cores", "other_cores", 2),
 ];
 
+const STALLED: &[Column] = &[
+    ("CPU s per million", "cpu_s_per_million", 2),
+    ("RSS growth MB", "growth_mb", 1),
+    ("peak MB", "growth_peak_mb", 1),
+    ("others' p99 ms", "p99_ms", 2),
+    ("against before", "p99_ratio", 2),
+    ("stalled closed", "stalled_closed", 0),
+    ("close code", "stalled_close_code", 0),
+    ("caught up whole", "stalled_caught_up", 0),
+    ("frozen actors", "actors_frozen", 0),
+    ("longest timer silence s", "longest_silence_s", 1),
+    ("mailbox", "mailbox_max", 0),
+    ("faults", "faults", 0),
+];
+
 /// What is shown of a workload: its heading, the figure whose ratio counts, the columns.
 fn layout(workload: &str) -> (&'static str, &'static str, &'static [Column]) {
     match workload {
@@ -39,23 +54,13 @@ fn layout(workload: &str) -> (&'static str, &'static str, &'static [Column]) {
                 ("closed", "closed", 0),
             ],
         ),
-        "stalled" => (
-            "Stalled: 10 of 1,000 subscribers stop reading, 4 KiB payloads, 110/s",
+        "stalled" => {
+            ("Stalled: 10 of 1,000 subscribers stop reading, 4 KiB payloads, 110/s", "cpu_s_per_million", STALLED)
+        }
+        "frozen" => (
+            "What a stalled reader does to its actor: 10 of 100 stop reading, 16 KiB payloads, 110/s",
             "cpu_s_per_million",
-            &[
-                ("CPU s per million", "cpu_s_per_million", 2),
-                ("RSS growth MB", "growth_mb", 1),
-                ("peak MB", "growth_peak_mb", 1),
-                ("others' p99 ms", "p99_ms", 2),
-                ("against before", "p99_ratio", 2),
-                ("stalled closed", "stalled_closed", 0),
-                ("close code", "stalled_close_code", 0),
-                ("caught up whole", "stalled_caught_up", 0),
-                ("frozen actors", "actors_frozen", 0),
-                ("longest timer silence s", "longest_silence_s", 1),
-                ("mailbox", "mailbox_max", 0),
-                ("faults", "faults", 0),
-            ],
+            STALLED,
         ),
         _ => (
             "Echo: 200 connections, 150 requests/s each",
@@ -102,7 +107,7 @@ fn workload(t: &mut String, name: &str, servers: &[Server], r: &Results) {
         let _ = write!(t, " {} |", c.0);
     }
     let _ = write!(t, "\n|---|---|{}\n", "---|".repeat(columns.len()));
-    for &s in servers {
+    for &s in servers.iter().filter(|s| s.takes(name)) {
         let ratio = r.ratio(name, Server::Switchboard, s, primary);
         let _ = write!(t, "| {} | {} |", s.title(), shown(ratio, 2));
         for c in &columns {

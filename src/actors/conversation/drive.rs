@@ -60,8 +60,8 @@ impl ConversationActor {
             self.tell(events, effects, context);
             return done(self, context, Ok(()));
         }
-        let mut all = live.machine.checkpoint();
-        all.extend(writes);
+        let mut all = writes;
+        all.extend(live.machine.checkpoint());
         let batch = Batch {
             organization: self.place.0.clone(),
             conversation: self.place.1,

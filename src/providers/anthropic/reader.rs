@@ -78,20 +78,16 @@ enum BlockStart {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
-    SignatureDelta {
-        signature: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -213,12 +209,12 @@ impl MessageReader {
             _ => return Err(self.malformed(format_args!("a delta for block {index}, which is not open"))),
         };
         match (block, delta) {
-            (Block::Text, Delta::TextDelta { text }) => self.speak(text, StreamEvent::Text, out),
-            (Block::Thinking { .. }, Delta::ThinkingDelta { thinking }) => {
+            (Block::Text, Delta::Text { text }) => self.speak(text, StreamEvent::Text, out),
+            (Block::Thinking { .. }, Delta::Thinking { thinking }) => {
                 self.speak(thinking, StreamEvent::Thinking, out);
             }
-            (Block::Thinking { signature }, Delta::SignatureDelta { signature: piece }) => signature.push_str(&piece),
-            (Block::ToolUse { json, .. }, Delta::InputJsonDelta { partial_json }) => {
+            (Block::Thinking { signature }, Delta::Signature { signature: piece }) => signature.push_str(&piece),
+            (Block::ToolUse { json, .. }, Delta::InputJson { partial_json }) => {
                 json.push_str(&partial_json);
                 if json.len() > MAX_INPUT {
                     return Err(self.malformed(format_args!("the input of a tool call is over {MAX_INPUT} bytes")));

@@ -130,3 +130,39 @@ fn result(output: &ToolOutput) -> Value {
     }
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_fit_the_model() {
+        let sizes = |thinking, max_tokens, max_output| {
+            let prompt = Prompt {
+                model: "m".into(),
+                system: None,
+                messages: Vec::new(),
+                tools: Vec::new(),
+                thinking,
+                max_tokens,
+                temperature: None,
+                request_id: String::new(),
+            };
+            let body = body(&prompt, max_output);
+            (body["max_tokens"].as_u64(), body["thinking"]["budget_tokens"].as_u64())
+        };
+        use ThinkingLevel::*;
+        assert_eq!(sizes(Off, None, None), (Some(4096), None));
+        assert_eq!(sizes(Off, None, Some(1000)), (Some(1000), None));
+        assert_eq!(sizes(Off, Some(99_999), Some(8192)), (Some(8192), None));
+        assert_eq!(sizes(Minimal, Some(100), None), (Some(1124), Some(1024)));
+        assert_eq!(sizes(Xhigh, None, None), (Some(36_864), Some(32_768)));
+        assert_eq!(sizes(Xhigh, None, Some(8192)), (Some(8192), Some(4096)));
+        assert_eq!(sizes(Xhigh, None, Some(2000)), (Some(2000), None), "too small a model to think");
+        let every = ThinkingLevel::ALL.map(|level| sizes(level, Some(1), Some(64_000)));
+        assert!(
+            every.iter().all(|(answer, budget)| budget.is_none_or(|b| b >= 1024 && Some(b) < *answer)),
+            "{every:?}"
+        );
+    }
+}

@@ -92,6 +92,17 @@ impl Workload {
                 seconds: 25.0,
                 ..base.clone()
             },
+            Workload {
+                // the kernel's buffers are full in two or three seconds, before any heartbeat runs out
+                name: "frozen",
+                kind: Kind::Stalled,
+                connections: 100,
+                rate: 110.0,
+                payload: 16_384,
+                stalled: 10,
+                seconds: 20.0,
+                ..base.clone()
+            },
             Workload { name: "echo", kind: Kind::Echo, connections: 200, rate: 150.0, ..base },
         ]
     }

@@ -115,6 +115,18 @@ fn the_last_who_could_answer_leaves_a_grace() {
 }
 
 #[test]
+fn a_grace_is_for_what_was_asked_then() {
+    let (mut d, turn) = with_calls(vec![verdict(ToolPolicy::Ask)]);
+    d.answerers(1);
+    d.answerers(0);
+    d.decide(d.approval(), false, "bob");
+    d.stream(call("later"));
+    d.calls(vec![verdict(ToolPolicy::Ask)]);
+    d.pass(10_000);
+    assert_eq!(states(&d, turn), [ToolCallState::Denied, ToolCallState::Awaiting]);
+}
+
+#[test]
 fn with_nobody_there_from_the_start_the_whole_time_runs() {
     let (mut d, turn) = with_calls(vec![verdict(ToolPolicy::Ask)]);
     d.answerers(0);

@@ -167,6 +167,7 @@ impl Driver {
         self.client = Client::new(self.conversation.snapshot());
         self.last_started = self.conversation.current().map_or(self.last_started, |t| t.no);
         self.perform(outcome);
+        self.rows_hold();
     }
 
     pub fn asker(&mut self) -> Asker {
@@ -323,6 +324,8 @@ impl Driver {
         assert_eq!(approval.id, id);
         self.perform(outcome);
         self.run_granted();
+        let granted = self.conversation.calls_in(ToolCallState::Approved);
+        assert!(granted.is_empty() || !self.tools.is_empty(), "a grant waits for another tool only");
         true
     }
 

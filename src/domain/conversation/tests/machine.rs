@@ -86,7 +86,7 @@ fn said() -> impl Strategy<Value = Said> {
         2 => any::<u8>().prop_map(Said::Thinking),
         1 => Just(Said::Signature),
         1 => Just(Said::BlockEnd),
-        5 => (0u8..4).prop_map(Said::Call),
+        9 => (0u8..4).prop_map(Said::Call),
         1 => any::<u8>().prop_map(Said::Usage),
         1 => Just(Said::Ended),
     ]
@@ -95,7 +95,7 @@ fn said() -> impl Strategy<Value = Said> {
 fn end() -> impl Strategy<Value = End> {
     prop_oneof![
         3 => Just(End::Done(StopReason::EndTurn)),
-        5 => Just(End::Done(StopReason::ToolUse)),
+        8 => Just(End::Done(StopReason::ToolUse)),
         1 => Just(End::Done(StopReason::MaxTokens)),
         1 => Just(End::Done(StopReason::Refusal)),
         1 => Just(End::Broken),
@@ -148,7 +148,7 @@ fn world() -> BoxedStrategy<Input> {
     let rarely = || prop::bool::weighted(0.07);
     prop_oneof![
         20 => (said(), rarely()).prop_map(|(what, stale)| Input::Stream { what, stale }),
-        12 => (end(), prop::collection::vec(word(), 0..4), rarely())
+        12 => (end(), prop::collection::vec(word(), 0..6), rarely())
             .prop_map(|(end, verdicts, stale)| Input::Step { end, verdicts, stale }),
         8 => (any::<u8>(), any::<bool>(), rarely(), rarely())
             .prop_map(|(pick, error, todos, stale)| Input::ToolDone { pick, error, todos, stale }),
@@ -229,7 +229,7 @@ impl Driver {
             Input::Resume => drop(self.resume()),
             Input::Archive => drop(self.archive()),
             Input::Change(n) => {
-                let model = (n % 2 == 0).then(|| format!("demo-{n}"));
+                let model = n.is_multiple_of(2).then(|| format!("demo-{n}"));
                 let change = SettingsChange { model: Some(model), ..Default::default() };
                 if let Ok(outcome) = self.conversation.change(change, &mut self.clock) {
                     self.perform(outcome);
@@ -263,7 +263,7 @@ impl Driver {
             user: user("ann"),
             content: if file { String::new() } else { format!("message {words}") },
             attachments: if file { vec![attachment] } else { Vec::new() },
-            model: (words % 5 == 0).then(|| "demo-5".into()),
+            model: words.is_multiple_of(5).then(|| "demo-5".into()),
             busy,
             correlation_id: format!("req-{words}"),
         });

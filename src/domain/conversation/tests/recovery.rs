@@ -59,6 +59,7 @@ fn an_approval_still_waits_with_time_left() {
     d.clock.now += 29_000;
     d.crash();
     assert_eq!((d.state(turn), d.approval()), (TurnState::AwaitingApproval, id));
+    assert_eq!(d.rows.approvals[&id].deadline, Timestamp(d.clock.now + 10_000), "on disk too");
     d.pass(9_999);
     d.decide(id, true, "ann");
     let call = d.calls_of(turn)[0].0;

@@ -1,0 +1,5 @@
+//! The promises, tried from outside: the built program is driven over its sockets with literal frames.
+
+mod support;
+
+mod first_conversation;
