@@ -97,6 +97,9 @@ impl ConversationActor {
     pub(super) fn tell(&mut self, events: Vec<Event>, effects: Vec<Effect>, context: &mut Context<Self>) {
         let at = SystemSource.now();
         for event in events {
+            if let Event::SessionUpdated { .. } = &event {
+                self.dismiss_shut_out(context);
+            }
             self.tell_others(&event);
             if let Some(home) = &mut self.home {
                 home.publish(event, at);

@@ -161,6 +161,24 @@ impl ConversationActor {
         }
     }
 
+    /// Ends the subscriptions of those who may not watch any more, before they hear what shut them out.
+    pub(super) fn dismiss_shut_out(&mut self, context: &mut Context<Self>) {
+        let Some((home, live)) = self.both() else { return };
+        let settings = &live.machine.settings;
+        let judged = home.members().filter_map(|(connection, dialect, member)| {
+            let fault = policy::conversation(&member.principal, settings, Access::Watch).err()?;
+            Some((connection, dialect, fault))
+        });
+        let shut_out: Vec<_> = judged.collect();
+        if shut_out.is_empty() {
+            return;
+        }
+        for (connection, dialect, fault) in shut_out {
+            home.dismiss(connection, dialect, &fault, SystemSource.now());
+        }
+        self.count_answerers(context);
+    }
+
     /// Nothing runs any more: the rows go, and everybody is told.
     pub(super) fn delete_now(&mut self, context: &mut Context<Self>) {
         let Ok(live) = self.live() else { return };

@@ -179,7 +179,7 @@ impl ConversationActor {
         let machine = &live.machine;
         let principal = &attach.caller.principal;
         let member = Member {
-            user: principal.user.clone(),
+            principal: principal.clone(),
             greeted: attach.listen.greeted,
             answers: policy::conversation(principal, &machine.settings, Access::Approve).is_ok(),
         };
