@@ -3,4 +3,5 @@
 mod support;
 
 mod first_conversation;
+mod kill_points;
 mod kills;

@@ -1,12 +1,14 @@
 //! The built hub in a folder of its own, and clients that speak its wire.
 
 mod client;
+mod counter;
 mod hub;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;
 mod watcher;
 
 pub use client::Client;
+pub use counter::Counter;
 pub use hub::{Hub, HubOptions};
 pub use watcher::{Picture, Watcher, assert_converged, text_of};
 
