@@ -197,9 +197,8 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     }
     for (name, tool) in &config.tools {
         for address in &tool.allow_private {
-            let parts = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-            if parts.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-                return refuse(format!("tools.{name}.allow_private: {address:?} is no host:port"));
+            if Network::parse(address).is_none() {
+                return refuse(format!("tools.{name}.allow_private: {address:?} is neither an address nor a network"));
             }
         }
     }
