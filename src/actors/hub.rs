@@ -503,17 +503,24 @@ impl LocalHub {
 
     fn check_publish(&self, caller: &Caller, channel: &str, event: &str) -> Result<ChannelKey, Fault> {
         policy::require(&caller.principal, Permission::Publish)?;
-        let channel = Channel::parse(channel).map_err(|e| Fault::field("channel", e))?;
-        if !channel.is_application() {
-            return Err(Fault::forbidden("only app: channels can be published to"));
-        }
+        let organization = caller.principal.organization.clone();
+        let key = match ChannelKey::application(organization, channel) {
+            Ok(key) => key,
+            // A channel that is there, but is the hub's own, is another matter than a name that is none.
+            Err(error) => {
+                return Err(match Channel::parse(channel) {
+                    Ok(_) => Fault::forbidden("only app: channels can be published to"),
+                    Err(_) => Fault::field("channel", error),
+                });
+            }
+        };
         if event.is_empty() || event.len() > EVENT_NAME || event.chars().any(char::is_control) {
             return Err(Fault::field("event", "1 to 128 bytes without control characters"));
         }
         if protocol::events::EVENTS.contains(&event) {
             return Err(Fault::forbidden("this is one of the hub's own event names"));
         }
-        Ok(ChannelKey::new(caller.principal.organization.clone(), &channel))
+        Ok(key)
     }
 }
 

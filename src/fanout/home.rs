@@ -74,6 +74,8 @@ pub struct Home {
     seq: u64,
     ring: Ring,
     members: AHashMap<(ConnectionNumber, DialectId), Member>,
+    /// Members that may answer approvals.
+    answering: usize,
     /// Members on each worker.
     by_worker: Vec<u32>,
     /// Connections of each user.
@@ -101,6 +103,7 @@ impl Home {
             seq: 0,
             ring: Ring::new(limits),
             members: AHashMap::new(),
+            answering: 0,
             by_worker,
             users: AHashMap::new(),
             presence,
@@ -126,7 +129,7 @@ impl Home {
 
     /// Connections that may answer approvals.
     pub fn answerers(&self) -> usize {
-        self.members.values().filter(|m| m.answers).count()
+        self.answering
     }
 
     pub fn presence(&self) -> PresenceList {
@@ -194,6 +197,7 @@ impl Home {
         self.drop_member(connection, dialect);
         self.joined(&member.user, at);
         let frames = self.first_frames(dialect, greeted, since, opening, at, text_of);
+        self.answering += usize::from(member.answers);
         self.members.insert((connection, dialect), member);
         let worker = ConnectionId(connection).worker();
         if let Some(count) = self.by_worker.get_mut(worker) {
@@ -320,6 +324,7 @@ impl Home {
 
     fn drop_member(&mut self, connection: ConnectionNumber, dialect: DialectId) -> Option<Member> {
         let member = self.members.remove(&(connection, dialect))?;
+        self.answering -= usize::from(member.answers);
         if let Some(count) = self.by_worker.get_mut(ConnectionId(connection).worker()) {
             *count -= 1;
         }
