@@ -3,3 +3,7 @@
 mod support;
 
 mod first_conversation;
+mod idempotency;
+mod kill_points;
+mod kills;
+mod panics;

@@ -59,6 +59,7 @@ impl ConversationActor {
             askers: HashMap::new(),
             next_asker: 1,
             checkpoint_armed: false,
+            behind: 0,
             alarm: None,
             deleting: None,
         };
@@ -146,11 +147,18 @@ impl ConversationActor {
         }
     }
 
-    /// The hub stops: a turn at work is cut off and marked; what waits goes on after the next start.
-    pub(super) fn drain(&mut self, context: &mut Context<Self>) {
-        let Ok(live) = self.live() else { return };
-        let outcome = live.machine.interrupt(&mut SystemSource);
-        self.drive(outcome, context, |_, _, _| {});
+    /// The hub stops: what waits goes on after the next start.
+    pub(super) fn drain(&mut self, drain: Drain, context: &mut Context<Self>) {
+        let Drain { now, answer } = drain;
+        let at_work = match self.live() {
+            Ok(live) if now => {
+                let outcome = live.machine.interrupt(&mut SystemSource);
+                return self.drive(outcome, context, move |_, _, _| _ = answer.send(false));
+            }
+            Ok(live) => live.machine.hold(),
+            Err(_) => false,
+        };
+        let _ = answer.send(at_work);
     }
 
     pub(super) fn dismiss_all(&mut self, fault: &Fault) {
