@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, Network};
+use super::{Config, ConfigError};
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
 
@@ -197,8 +197,9 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     }
     for (name, tool) in &config.tools {
         for address in &tool.allow_private {
-            if Network::parse(address).is_none() {
-                return refuse(format!("tools.{name}.allow_private: {address:?} is neither an address nor a network"));
+            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+            if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+                return refuse(format!("tools.{name}.allow_private: {address:?} is not host:port, such as 10.0.0.7:8080"));
             }
         }
     }

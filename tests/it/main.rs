@@ -3,3 +3,4 @@
 mod support;
 
 mod first_conversation;
+mod stopping;

@@ -98,6 +98,11 @@ impl Client {
         }
     }
 
+    /// Takes all frames that wait: what came before now.
+    pub fn take_waiting(&mut self) -> Vec<Value> {
+        self.waiting.drain(..).collect()
+    }
+
     /// The next event of that name; its `data`.
     pub async fn event(&mut self, name: &str) -> Value {
         self.find(|f| f["type"] == "event" && f["event"] == name).await["data"].take()

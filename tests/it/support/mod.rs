@@ -2,6 +2,11 @@
 
 mod client;
 mod hub;
+#[path = "../../support/mock_http.rs"]
+pub mod mock_http;
+#[path = "../../support/peer.rs"]
+pub mod peer;
+pub mod upstream;
 
 pub use client::Client;
 pub use hub::{Hub, HubOptions};
@@ -10,5 +15,6 @@ pub use hub::{Hub, HubOptions};
 pub fn run<T>(test: impl Future<Output = T>) -> T {
     let limit = std::time::Duration::from_secs(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(limit, test).await.expect("the test took longer than its limit") })
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async { tokio::time::timeout(limit, test).await.expect("the test took longer than its limit") })
 }
