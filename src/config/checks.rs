@@ -199,7 +199,9 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
         for address in &tool.allow_private {
             let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
             if port.is_none_or(|port| port.parse::<u16>().is_err()) {
-                return refuse(format!("tools.{name}.allow_private: {address:?} is not host:port, such as 10.0.0.7:8080"));
+                return refuse(format!(
+                    "tools.{name}.allow_private: {address:?} is not host:port, such as 10.0.0.7:8080"
+                ));
             }
         }
     }

@@ -203,7 +203,9 @@ impl Fetcher {
         if !is_private_friend && !self.hosts.iter().any(|rule| rule.fits(&host, port)) {
             return Err(match self.hosts.is_empty() {
                 true => "no host may be read: the setting tools.http_fetch.allow_hosts is empty".to_owned(),
-                false => format!("{host}:{port} may not be read: it is not in the setting tools.http_fetch.allow_hosts"),
+                false => {
+                    format!("{host}:{port} may not be read: it is not in the setting tools.http_fetch.allow_hosts")
+                }
             });
         }
         let addresses = match url.host() {

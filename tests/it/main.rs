@@ -3,4 +3,5 @@
 mod support;
 
 mod first_conversation;
+mod provider_faults;
 mod stopping;

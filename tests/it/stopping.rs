@@ -158,9 +158,8 @@ async fn fetching(more: Vec<Vec<Step>>, page: Vec<Step>) -> (MockHttp, MockHttp,
     let scripts = [vec![asks(&(says("Let me see.") + &fetch))], more].concat();
     let mut model = MockHttp::start(scripts).await;
     let friend = site.address;
-    let config = format!(
-        "[tools.http_fetch]\npolicy = \"allow\"\nallow_hosts = [\"{friend}\"]\nallow_private = [\"{friend}\"]"
-    );
+    let config =
+        format!("[tools.http_fetch]\npolicy = \"allow\"\nallow_hosts = [\"{friend}\"]\nallow_private = [\"{friend}\"]");
     let (hub, mut client, session) = conversation(openai(&model).config(&config)).await;
     let turn = client.say(&session, "read it").await;
     model.request().await;

@@ -16,5 +16,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     let limit = std::time::Duration::from_secs(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async { tokio::time::timeout(limit, test).await.expect("the test took longer than its limit") })
+    local.block_on(&runtime, async {
+        tokio::time::timeout(limit, test).await.expect("the test took longer than its limit")
+    })
 }
