@@ -4,4 +4,6 @@ mod support;
 
 mod first_conversation;
 mod provider_faults;
+mod real_model;
 mod stopping;
+mod tool_turns;
