@@ -3,7 +3,9 @@
 mod support;
 
 mod first_conversation;
+mod handshake;
 mod provider_faults;
 mod real_model;
 mod stopping;
+mod tls;
 mod tool_turns;

@@ -23,6 +23,11 @@ impl Client {
     pub async fn connect(address: &str, token: &str) -> Self {
         let url = format!("ws://{address}/ws?token={token}");
         let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the socket opens");
+        Self::over(socket)
+    }
+
+    /// A client over a socket that is open already.
+    pub fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
     }
 
