@@ -126,7 +126,8 @@ fn a_foreign_page_may_not_use_the_cookie() {
         refused(&hub, "/ws", &[("cookie", &cookie)], 403, "forbidden").await;
         // A token is no cookie: no page has it but by being given it.
         let bearer = format!("Bearer {token}");
-        let answer = knock(&hub.address, "/ws", &[("authorization", &bearer), ("origin", "https://evil.example")]).await;
+        let answer =
+            knock(&hub.address, "/ws", &[("authorization", &bearer), ("origin", "https://evil.example")]).await;
         assert_eq!(answer.status, 101);
     });
 }
@@ -182,7 +183,8 @@ fn an_expired_credential_ends_the_connection() {
 fn who_says_nothing_is_shown_out() {
     run(async {
         let hub = hub(HubOptions::default().config("[limits]\nhead_seconds = 1"));
-        let half = format!("GET /ws HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n", hub.address);
+        let half =
+            format!("GET /ws HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n", hub.address);
         for said in ["", half.as_str()] {
             let mut socket = TcpStream::connect(&hub.address).await.expect("a connection");
             socket.write_all(said.as_bytes()).await.expect("it is sent");
@@ -193,7 +195,8 @@ fn who_says_nothing_is_shown_out() {
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
         }
         // Somebody who was let in may be silent for as long as he likes.
-        let mut client = Client::connect(&hub.address, &signed(&json!({"sub": "u", "org": "o", "exp": now() + 3600}))).await;
+        let mut client =
+            Client::connect(&hub.address, &signed(&json!({"sub": "u", "org": "o", "exp": now() + 3600}))).await;
         let mut late = TcpStream::connect(&hub.address).await.expect("a connection");
         late.read_to_end(&mut Vec::new()).await.expect("the end");
         client.session().await;
