@@ -197,8 +197,11 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     }
     for (name, tool) in &config.tools {
         for address in &tool.allow_private {
-            if address.parse::<std::net::SocketAddr>().is_err() {
-                return refuse(format!("tools.{name}.allow_private: {address:?} is not an address with a port"));
+            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+            if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+                return refuse(format!(
+                    "tools.{name}.allow_private: {address:?} is not host:port, such as 10.0.0.7:8080"
+                ));
             }
         }
     }

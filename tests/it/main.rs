@@ -3,7 +3,13 @@
 mod support;
 
 mod first_conversation;
+mod handshake;
 mod idempotency;
 mod kill_points;
 mod kills;
 mod panics;
+mod provider_faults;
+mod real_model;
+mod stopping;
+mod tls;
+mod tool_turns;

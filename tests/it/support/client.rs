@@ -23,6 +23,11 @@ impl Client {
     pub async fn connect(address: &str, token: &str) -> Self {
         let url = format!("ws://{address}/ws?token={token}");
         let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the socket opens");
+        Self::over(socket)
+    }
+
+    /// A client over a socket that is open already.
+    pub fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
     }
 
@@ -104,6 +109,11 @@ impl Client {
             }
             self.waiting.push_back(frame);
         }
+    }
+
+    /// Takes all frames that wait: what came before now.
+    pub fn take_waiting(&mut self) -> Vec<Value> {
+        self.waiting.drain(..).collect()
     }
 
     /// The next event of that name; its `data`.

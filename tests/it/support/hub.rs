@@ -102,6 +102,16 @@ impl Hub {
         self.log.lock().expect("the log").clone()
     }
 
+    /// Waits for a log line that holds this text.
+    pub async fn logged(&self, text: &str) -> String {
+        loop {
+            if let Some(line) = self.log().into_iter().find(|line| line.contains(text)) {
+                return line;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     /// `kill -9`, and a new hub on the same folder.
     pub fn kill_and_restart(mut self) -> Self {
         self.kill();

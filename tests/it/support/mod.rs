@@ -5,6 +5,9 @@ mod counter;
 mod hub;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;
+#[path = "../../support/peer.rs"]
+pub mod peer;
+pub mod upstream;
 mod watcher;
 
 pub use client::Client;
