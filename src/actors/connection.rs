@@ -13,17 +13,17 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use super::HubSettings;
+use super::{HubSettings, expiry};
 use crate::domain::channel::{Channel, Position};
 use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen};
-use crate::domain::ids::{ApprovalId, ConversationId, Source, SystemSource};
+use crate::domain::ids::{ApprovalId, ConversationId};
 use crate::doors::gateway::flat_error;
 use crate::doors::{FLAT, NATIVE, rpc};
-use crate::error::{Code, Fault, close};
+use crate::error::{Code, Fault};
 use crate::fanout::{self, Workers};
 use crate::framing::Frame;
-use crate::transport::{Close, Inbound, Outbound, Socket};
+use crate::transport::{Inbound, Outbound, Socket};
 
 /// The longest id of a request, in bytes.
 const ID_BYTES: usize = 128;
@@ -438,16 +438,16 @@ impl Actor for ConnectionActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(1);
-        if let Some(expires) = self.caller.principal.expires_at {
-            let left = expires.since(SystemSource.now()).max(0) as u64;
-            context.run_later(Duration::from_millis(left), |actor, _| {
-                actor.outbound.close(Close::new(close::EXPIRED, "the credential has expired"));
-            });
+        if let Some(at) = self.caller.principal.expires_at {
+            expiry::watch(at, self.outbound.id().0);
         }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         fanout::leave(self.outbound.id().0);
+        if let Some(at) = self.caller.principal.expires_at {
+            expiry::forget(at, self.outbound.id().0);
+        }
     }
 }
 
