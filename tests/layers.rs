@@ -22,9 +22,10 @@ fanout → domain, doors, error, framing, telemetry, transport
 actors → domain, fanout, providers, store, tools
 actors::agent → actors, domain, error, providers, telemetry, tools
 actors::conversation → actors, actors::agent, actors::registry, domain, error, failpoint, fanout, store, telemetry, tools, transport
+actors::expiry → domain, error, transport
 actors::registry → actors, actors::conversation, domain
 actors::hub → actors, actors::conversation, actors::registry, domain, error, fanout, protocol, providers, store, telemetry, tools
-actors::connection → actors, domain, doors, error, fanout, framing, protocol, telemetry, transport
+actors::connection → actors, actors::expiry, domain, doors, error, fanout, framing, protocol, telemetry, transport
 http → auth, config, domain, error, telemetry, transport
 app → everything
 cli → everything
