@@ -7,3 +7,5 @@ mod idempotency;
 mod kill_points;
 mod kills;
 mod panics;
+mod shutdown;
+mod stop_before_commit;

@@ -102,6 +102,16 @@ impl Hub {
         self.log.lock().expect("the log").clone()
     }
 
+    /// Waits for a log line that holds this text.
+    pub async fn logged(&self, text: &str) -> String {
+        loop {
+            if let Some(line) = self.log().into_iter().find(|line| line.contains(text)) {
+                return line;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     /// `kill -9`, and a new hub on the same folder.
     pub fn kill_and_restart(mut self) -> Self {
         self.kill();
@@ -139,10 +149,14 @@ impl Hub {
         self.child.wait().expect("the hub can be waited for")
     }
 
-    /// SIGTERM, and the exit status.
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub fn signal_term(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the signal is sent");
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal_term();
         self.wait()
     }
 
