@@ -3,6 +3,7 @@
 mod support;
 
 mod first_conversation;
+mod full_disk;
 mod idempotency;
 mod kill_points;
 mod kills;
