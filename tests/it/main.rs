@@ -8,5 +8,6 @@ mod idempotency;
 mod kill_points;
 mod kills;
 mod panics;
+mod postgres;
 mod shutdown;
 mod stop_before_commit;

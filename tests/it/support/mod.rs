@@ -5,6 +5,8 @@ mod counter;
 mod hub;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;
+#[path = "../../support/postgres.rs"]
+pub mod postgres;
 mod watcher;
 
 pub use client::Client;
