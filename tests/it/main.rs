@@ -9,5 +9,6 @@ mod kill_points;
 mod kills;
 mod panics;
 mod postgres;
+mod power_cut;
 mod shutdown;
 mod stop_before_commit;
