@@ -3,13 +3,18 @@
 mod support;
 
 mod first_conversation;
+mod full_disk;
 mod handshake;
 mod idempotency;
 mod kill_points;
 mod kills;
 mod panics;
+mod postgres;
+mod power_cut;
 mod provider_faults;
 mod real_model;
+mod shutdown;
+mod stop_before_commit;
 mod stopping;
 mod tls;
 mod tool_turns;
