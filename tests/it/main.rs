@@ -4,6 +4,7 @@ mod support;
 
 mod first_conversation;
 mod handshake;
+mod metrics;
 mod provider_faults;
 mod real_model;
 mod stopping;

@@ -60,6 +60,7 @@ impl ConversationActor {
             next_asker: 1,
             checkpoint_armed: false,
             alarm: None,
+            share: super::gauges::Share::default(),
             deleting: None,
         };
         self.state = State::Live(Box::new(live));

@@ -5,6 +5,7 @@
 
 mod commands;
 mod drive;
+mod gauges;
 mod life;
 
 pub(super) use life::{from_commit, from_store};
@@ -121,6 +122,7 @@ struct Live {
     next_asker: Asker,
     checkpoint_armed: bool,
     alarm: Option<(Timestamp, SpawnHandle)>,
+    share: gauges::Share,
     /// Whoever deletes, and as which asker it waits until nothing runs any more.
     deleting: Option<(Asker, oneshot::Sender<Result<Reply, Fault>>)>,
 }
