@@ -164,9 +164,7 @@ fn paths(module: &[String], text: &str) -> Vec<Vec<String>> {
                 inline.pop_if(|(opened, _)| *opened > depth);
             }
             "mod" if words.get(at + 2).is_some_and(|w| w == "{") => inline.push((depth + 1, words[at + 1].clone())),
-            _ if words.get(at + 1).is_some_and(|w| w == "::")
-                && !at.checked_sub(1).is_some_and(|b| words[b] == "::") =>
-            {
+            _ if words.get(at + 1).is_some_and(|w| w == "::") && at.checked_sub(1).is_none_or(|b| words[b] != "::") => {
                 let mut here: Vec<String> = module.to_vec();
                 here.extend(inline.iter().map(|(_, name)| name.clone()));
                 expand(&here, &words, &mut at, Vec::new(), &mut found);

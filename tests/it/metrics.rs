@@ -11,8 +11,9 @@ use crate::support::mock_http::{MockHttp, answer};
 use crate::support::upstream::*;
 use crate::support::{Client, Hub, HubOptions, run};
 
-/// A series' name with its labels in order, and its value.
-type Samples = BTreeMap<(String, Vec<(String, String)>), f64>;
+/// A series' name with its labels in order.
+type Series = (String, Vec<(String, String)>);
+type Samples = BTreeMap<Series, f64>;
 
 async fn scrape(hub: &Hub) -> Samples {
     let mut socket = TcpStream::connect(&hub.address).await.expect("a connection");
@@ -62,7 +63,7 @@ fn parse(body: &str) -> Samples {
     samples
 }
 
-fn sample(line: &str) -> ((String, Vec<(String, String)>), f64) {
+fn sample(line: &str) -> (Series, f64) {
     let (series, value) = line.rsplit_once(' ').expect("a value");
     let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
     assert!(value.is_finite() && value >= 0.0, "{line}");
@@ -70,7 +71,10 @@ fn sample(line: &str) -> ((String, Vec<(String, String)>), f64) {
         Some((name, rest)) => (name, rest.strip_suffix('}').expect("a closed list of labels")),
         None => (series, ""),
     };
-    let is_name = |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_name = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
     assert!(is_name(name), "{line}");
     let mut pairs = Vec::new();
     for pair in labels.split(',').filter(|pair| !pair.is_empty()) {
@@ -85,7 +89,7 @@ fn sample(line: &str) -> ((String, Vec<(String, String)>), f64) {
 
 /// Buckets rise, and the last one holds all.
 fn check_histograms(samples: &Samples) {
-    let mut buckets: BTreeMap<(String, Vec<(String, String)>), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut buckets: BTreeMap<Series, Vec<(f64, f64)>> = BTreeMap::new();
     for ((name, labels), count) in samples {
         let Some(base) = name.strip_suffix("_bucket") else { continue };
         let (bound, rest): (Vec<_>, Vec<_>) = labels.iter().cloned().partition(|(key, _)| key == "le");
