@@ -164,8 +164,13 @@ async fn relay(run: Run, stream: EventStream, conversation: &Recipient<Report>) 
         if let Some(fault) = fault {
             return Err(fault);
         }
+        if let Some(reason) = reason {
+            // The answer is whole. What is left on the wire is read aside, so that its connection can be used again.
+            actix_rt::spawn(async move { while chunks.next().await.is_some() {} });
+            return Ok(reason);
+        }
     }
-    reason.ok_or_else(|| internal("the provider's stream ended without a reason"))
+    Err(internal("the provider's stream ended without a reason"))
 }
 
 /// Text that came in one read is one delta.

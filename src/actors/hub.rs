@@ -32,6 +32,9 @@ const SNAPSHOT_APPROVALS: usize = 100;
 /// The longest name of an event that a client publishes.
 const EVENT_NAME: usize = 128;
 
+/// Held while somebody's session of a channel is made.
+static FIRST_OF_CHANNEL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The hub within this process. Cheap to clone; one on each worker.
 #[derive(Clone)]
 pub struct LocalHub {
@@ -291,8 +294,13 @@ impl LocalHub {
 
     async fn session_of_channel(&self, caller: &Caller, channel: &'static str) -> Result<Reply, Fault> {
         let (organization, user) = (&caller.principal.organization, &caller.principal.user);
-        let found = self.shared.store.find_by_channel(organization, user, channel).await.map_err(from_store)?;
-        match found {
+        let find = async || self.shared.store.find_by_channel(organization, user, channel).await.map_err(from_store);
+        if let Some(id) = find().await? {
+            return self.ask(caller.clone(), id, SessionCommand::Get).await;
+        }
+        // Two sockets that talk at the same moment get one session: the second to come here finds the first one's.
+        let _first = FIRST_OF_CHANNEL.lock().await;
+        match find().await? {
             Some(id) => self.ask(caller.clone(), id, SessionCommand::Get).await,
             None => {
                 let new = NewSession { channel: Some(channel.to_owned()), ..NewSession::default() };
@@ -456,7 +464,7 @@ impl LocalHub {
         }
         self.may_listen(&caller, &listen.channel).await?;
         let key = ChannelKey::new(caller.principal.organization.clone(), &listen.channel);
-        let member = Member { user: caller.principal.user.clone(), greeted: listen.greeted, answers: false };
+        let member = Member { principal: caller.principal.clone(), greeted: listen.greeted, answers: false };
         let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
         // A snapshot is read while events go on; in the rare case that the ring did not bridge that, it is read again.
         for _ in 0..4 {
@@ -503,17 +511,24 @@ impl LocalHub {
 
     fn check_publish(&self, caller: &Caller, channel: &str, event: &str) -> Result<ChannelKey, Fault> {
         policy::require(&caller.principal, Permission::Publish)?;
-        let channel = Channel::parse(channel).map_err(|e| Fault::field("channel", e))?;
-        if !channel.is_application() {
-            return Err(Fault::forbidden("only app: channels can be published to"));
-        }
+        let organization = caller.principal.organization.clone();
+        let key = match ChannelKey::application(organization, channel) {
+            Ok(key) => key,
+            // A channel that is there, but is the hub's own, is another matter than a name that is none.
+            Err(error) => {
+                return Err(match Channel::parse(channel) {
+                    Ok(_) => Fault::forbidden("only app: channels can be published to"),
+                    Err(_) => Fault::field("channel", error),
+                });
+            }
+        };
         if event.is_empty() || event.len() > EVENT_NAME || event.chars().any(char::is_control) {
             return Err(Fault::field("event", "1 to 128 bytes without control characters"));
         }
         if protocol::events::EVENTS.contains(&event) {
             return Err(Fault::forbidden("this is one of the hub's own event names"));
         }
-        Ok(ChannelKey::new(caller.principal.organization.clone(), &channel))
+        Ok(key)
     }
 }
 

@@ -16,7 +16,7 @@ pub type Place = (OrganizationId, ConversationId);
 pub type Directory = Arc<DashMap<Place, Addr<ConversationActor>>>;
 
 /// Find or start a conversation.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Option<Addr<ConversationActor>>")]
 pub struct Resolve {
     pub place: Place,
@@ -40,21 +40,22 @@ pub struct WorkerStarted {
     pub arbiter: ArbiterHandle,
 }
 
-/// All conversations in memory, for the hub's stop.
+/// The hub stops: no conversation is started any more. Gives all that are in memory.
 #[derive(Message)]
 #[rtype(result = "Vec<Addr<ConversationActor>>")]
-pub struct Everybody;
+pub struct LastCall;
 
 pub struct Registry {
     shared: Shared,
     directory: Directory,
     arbiters: Vec<Option<ArbiterHandle>>,
+    stopping: bool,
 }
 
 impl Registry {
     pub fn new(shared: Shared, directory: Directory) -> Self {
         let arbiters = (0..shared.workers.count()).map(|_| None).collect();
-        Self { shared, directory, arbiters }
+        Self { shared, directory, arbiters, stopping: false }
     }
 }
 
@@ -75,6 +76,9 @@ impl Handler<Resolve> for Registry {
             && known.connected()
         {
             return Some(known);
+        }
+        if self.stopping {
+            return None;
         }
         let arbiter = self.arbiters.get(ask.worker).or(self.arbiters.first())?.as_ref()?;
         let (shared, place, registry) = (self.shared.clone(), ask.place.clone(), context.address());
@@ -103,10 +107,11 @@ impl Handler<WorkerStarted> for Registry {
     }
 }
 
-impl Handler<Everybody> for Registry {
-    type Result = MessageResult<Everybody>;
+impl Handler<LastCall> for Registry {
+    type Result = MessageResult<LastCall>;
 
-    fn handle(&mut self, _: Everybody, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: LastCall, _: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
         MessageResult(self.directory.iter().map(|entry| entry.value().clone()).collect())
     }
 }

@@ -13,11 +13,12 @@ use actix::prelude::*;
 use actix_web::{App, middleware, web};
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::actors::connection::ConnectionKit;
-use crate::actors::conversation::Drain;
+use crate::actors::conversation::{ConversationActor, Drain};
 use crate::actors::hub::LocalHub;
-use crate::actors::registry::{Directory, Everybody, Registry, Resolve, WorkerStarted};
+use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStarted};
 use crate::actors::{Shared, equip};
 use crate::auth::{self, Authenticator, first_start};
 use crate::config::Config;
@@ -33,6 +34,9 @@ use doorkeeper::HubDoorkeeper;
 
 /// Conversations that are brought back at the same time after a start.
 const SCAN: usize = 16;
+
+/// How long a conversation, or the store, gets to answer while the hub stops.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long clients get to take their Close frame.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -89,7 +93,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     here.server.listen = address;
     let invited = first_start::invite(&store, &here, SystemSource.now()).await;
     let invitation = invited.map_err(|fault| fault.message)?;
-    actix_rt::spawn(bring_back(store.clone(), registry.clone()));
+    actix_rt::spawn(bring_back(store.clone(), registry.clone(), config.server.worker_count()));
     Ok(Running { server, store, registry, edge, invitation, address })
 }
 
@@ -193,18 +197,24 @@ fn tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, String> {
 }
 
 /// Brings every conversation back that had a turn under way or waiting.
-async fn bring_back(store: Store, registry: Addr<Registry>) {
-    let waiting = match store.unsettled().await {
-        Ok(waiting) => waiting,
-        Err(fault) => return tracing::error!(%fault, "the conversations under way could not be listed"),
+async fn bring_back(store: Store, registry: Addr<Registry>, workers: usize) {
+    let waiting = loop {
+        match store.unsettled().await {
+            Ok(waiting) => break waiting,
+            Err(fault) => tracing::error!(%fault, "the conversations under way could not be listed; trying again"),
+        }
+        actix_rt::time::sleep(Duration::from_secs(1)).await;
     };
     if !waiting.is_empty() {
         tracing::info!(count = waiting.len(), "bringing conversations back");
     }
     for (turn, chunk) in waiting.chunks(SCAN).enumerate() {
         for (place, worker) in chunk.iter().zip(0..) {
-            // An actor starts by itself once it is resolved.
-            let _ = registry.send(Resolve { place: place.clone(), worker: (turn + worker) % SCAN }).await;
+            // An actor starts by itself once it is resolved; the workers may not all be there yet.
+            let ask = Resolve { place: place.clone(), worker: (turn + worker) % workers };
+            while let Ok(None) = registry.send(ask.clone()).await {
+                actix_rt::time::sleep(Duration::from_millis(10)).await;
+            }
         }
         actix_rt::time::sleep(Duration::from_millis(50)).await;
     }
@@ -240,18 +250,35 @@ async fn stop(running: Running, drain: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// Turns get until `drain` to end by themselves; what still runs then is marked `interrupted`.
+/// Turns get until `drain`, or a second signal, to end by themselves, and none is started. What still runs then is
+/// marked `interrupted`.
 async fn end_turns(store: &Store, registry: &Addr<Registry>, drain: Duration) {
+    let everybody = registry.send(LastCall).await.unwrap_or_default();
     let until = tokio::time::Instant::now() + drain;
-    while tokio::time::Instant::now() < until {
-        match store.unsettled().await {
-            Ok(running) if !running.is_empty() => actix_rt::time::sleep(Duration::from_millis(100)).await,
-            _ => break,
+    let mut hurry = std::pin::pin!(wait_for_signal());
+    while tell_all(&everybody, false).await > 0 && tokio::time::Instant::now() < until {
+        tokio::select! {
+            _ = &mut hurry => break,
+            () = actix_rt::time::sleep(Duration::from_millis(50)) => {}
         }
     }
-    let everybody = registry.send(Everybody).await.unwrap_or_default();
-    for conversation in everybody {
-        let _ = tokio::time::timeout(Duration::from_secs(2), conversation.send(Drain)).await;
+    let left = tell_all(&everybody, true).await;
+    if left > 0 {
+        tracing::warn!(left, "conversations that could not mark their turn: the next start does");
     }
-    let _ = store.flush().await;
+    if tokio::time::timeout(PATIENCE, store.flush()).await.is_err() {
+        tracing::warn!("the store does not end what it has begun");
+    }
+}
+
+/// Tells all conversations that the hub stops. Gives how many have a turn at work, or do not answer.
+async fn tell_all(everybody: &[Addr<ConversationActor>], now: bool) -> usize {
+    let tell = |conversation: &Addr<ConversationActor>| {
+        let (answer, answered) = oneshot::channel();
+        conversation.do_send(Drain { now, answer });
+        // One that has left memory has nothing at work.
+        async move { tokio::time::timeout(PATIENCE, answered).await.map(|answer| answer.unwrap_or(false)) }
+    };
+    let answers = futures_util::future::join_all(everybody.iter().map(tell)).await;
+    answers.into_iter().filter(|at_work| *at_work != Ok(false)).count()
 }

@@ -59,11 +59,18 @@ impl Channel {
 
 /// Letters, digits and `_ . : - /` of ASCII: no wildcard, no path step, no look-alike.
 fn application_name(rest: &str) -> Result<Arc<str>, BadChannel> {
+    check_application(rest).map(|()| rest.into())
+}
+
+fn check_application(rest: &str) -> Result<(), BadChannel> {
     let known = |b: u8| b.is_ascii_alphanumeric() || b"_.:-/".contains(&b);
+    if rest.len() > MAX_NAME - 4 {
+        return Err(BadChannel("a channel's name has at most 256 bytes"));
+    }
     if rest.is_empty() || !rest.bytes().all(known) || rest.contains("..") {
         return Err(BadChannel("an app channel's name has letters, digits and _ . : - / and no two dots in a row"));
     }
-    Ok(rest.into())
+    Ok(())
 }
 
 impl fmt::Display for Channel {
@@ -93,8 +100,20 @@ impl ChannelKey {
         Self(Arc::new(KeyInner { organization, name: channel.to_string().into() }))
     }
 
+    /// An application channel by its whole name; the hot path of publishing.
+    pub fn application(organization: OrganizationId, name: &str) -> Result<Self, BadChannel> {
+        let rest = name.strip_prefix("app:").ok_or(BadChannel("only app: channels can be published to"))?;
+        check_application(rest)?;
+        Ok(Self(Arc::new(KeyInner { organization, name: name.into() })))
+    }
+
     pub fn organization(&self) -> &OrganizationId {
         &self.0.organization
+    }
+
+    /// Whether its events come from clients.
+    pub fn is_application(&self) -> bool {
+        self.0.name.starts_with("app:")
     }
 
     /// The name as it stands on the wire.

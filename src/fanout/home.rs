@@ -11,6 +11,7 @@ use crate::domain::channel::{ChannelKey, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Greeting, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::{Timestamp, UserId};
+use crate::domain::principal::Principal;
 use crate::doors::DIALECTS;
 use crate::error::close;
 use crate::framing::Frame;
@@ -34,7 +35,7 @@ pub trait HomeLink: Send + Sync {
 /// A subscriber as its home knows it.
 #[derive(Debug, Clone)]
 pub struct Member {
-    pub user: UserId,
+    pub principal: Arc<Principal>,
     /// Its wire has words for where the channel stands, and it asked for them.
     pub greeted: bool,
     /// May answer the conversation's approvals.
@@ -74,6 +75,8 @@ pub struct Home {
     seq: u64,
     ring: Ring,
     members: AHashMap<(ConnectionNumber, DialectId), Member>,
+    /// Members that may answer approvals.
+    answering: usize,
     /// Members on each worker.
     by_worker: Vec<u32>,
     /// Connections of each user.
@@ -101,11 +104,16 @@ impl Home {
             seq: 0,
             ring: Ring::new(limits),
             members: AHashMap::new(),
+            answering: 0,
             by_worker,
             users: AHashMap::new(),
             presence,
             greeting: None,
         }
+    }
+
+    pub fn key(&self) -> &ChannelKey {
+        &self.key
     }
 
     pub fn position(&self) -> Position {
@@ -126,7 +134,7 @@ impl Home {
 
     /// Connections that may answer approvals.
     pub fn answerers(&self) -> usize {
-        self.members.values().filter(|m| m.answers).count()
+        self.answering
     }
 
     pub fn presence(&self) -> PresenceList {
@@ -191,9 +199,14 @@ impl Home {
             return false;
         }
         let greeted = member.greeted;
-        self.drop_member(connection, dialect);
-        self.joined(&member.user, at);
+        // Whether a position is of use is asked before the newcomer's own arrival moves the channel on.
+        let since = since.filter(|s| self.can_resume(s));
+        // Whoever subscribes again is one subscriber still.
+        if self.drop_member(connection, dialect).is_none() {
+            self.joined(&member.principal.user, at);
+        }
         let frames = self.first_frames(dialect, greeted, since, opening, at, text_of);
+        self.answering += usize::from(member.answers);
         self.members.insert((connection, dialect), member);
         let worker = ConnectionId(connection).worker();
         if let Some(count) = self.by_worker.get_mut(worker) {
@@ -277,17 +290,24 @@ impl Home {
                 (encode(&missed, dialect), next)
             }
             None if greeted => {
-                let greeting = self.greet(false, self.seq, snapshot(self.presence()));
+                let snapshot = snapshot(self.presence());
+                if snapshot.is_none() && !self.key.is_application() {
+                    return self.cut(connection);
+                }
+                let greeting = self.greet(false, self.seq, snapshot);
                 (DIALECTS[usize::from(dialect.0)].greeting(&greeting), self.seq)
             }
-            None => {
-                let close = Close::new(close::TOO_SLOW, "backpressure");
-                return self.workers.send(worker, Mail::Close { connection, close });
-            }
+            None => return self.cut(connection),
         };
         let channel = self.key.clone();
         let live = next == self.seq;
-        self.workers.send(worker, Mail::CatchUp { connection, channel, dialect, frames, next, live });
+        self.workers.send(worker, Mail::CatchUp { connection, channel, dialect, frames, from: seq, next, live });
+    }
+
+    /// What a listener missed cannot be given to it here: it has to come back and take the channel anew.
+    fn cut(&self, connection: ConnectionNumber) {
+        let close = Close::new(close::TOO_SLOW, "backpressure");
+        self.workers.send(ConnectionId(connection).worker(), Mail::Close { connection, close });
     }
 
     /// The numbering restarts: everybody who listens is told, in place of a gap.
@@ -314,12 +334,13 @@ impl Home {
     /// A listener is gone.
     pub fn detach(&mut self, connection: ConnectionNumber, dialect: DialectId, at: Timestamp) {
         if let Some(member) = self.drop_member(connection, dialect) {
-            self.left(&member.user, at);
+            self.left(&member.principal.user, at);
         }
     }
 
     fn drop_member(&mut self, connection: ConnectionNumber, dialect: DialectId) -> Option<Member> {
         let member = self.members.remove(&(connection, dialect))?;
+        self.answering -= usize::from(member.answers);
         if let Some(count) = self.by_worker.get_mut(ConnectionId(connection).worker()) {
             *count -= 1;
         }
@@ -343,7 +364,7 @@ impl Home {
             let (channel, fault) = (self.key.clone(), fault.clone());
             let worker = ConnectionId(connection).worker();
             self.workers.send(worker, Mail::Detach { connection, channel, dialect, fault });
-            self.left(&member.user, at);
+            self.left(&member.principal.user, at);
         }
     }
 

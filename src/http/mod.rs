@@ -49,7 +49,6 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .service(web::resource("/sign-in").get(sign_in::page).post(sign_in::sign_in))
         .service(web::resource("/sign-out").post(sign_in::sign_out))
         .service(web::resource("/api/v1/session").get(sign_in::session))
-        .configure(page::routes)
         .default_service(web::to(unknown));
 }
 

@@ -27,6 +27,7 @@ before(async () => {
   await mkdir(SHOTS, { recursive: true });
   website = http.createServer((request, response) => {
     fetched.push(request.url);
+    response.setHeader("content-type", "text/html");
     response.end("<h1>a page of the test</h1>");
   });
   website.listen(0, "127.0.0.1");
@@ -34,7 +35,7 @@ before(async () => {
   hub = new Hub(BINARY, {
     SWITCHBOARD_PROVIDERS__DEMO__WORD_INTERVAL_MS: "10",
     SWITCHBOARD_TOOLS__HTTP_FETCH__ALLOW_HOSTS: "127.0.0.1",
-    SWITCHBOARD_TOOLS__HTTP_FETCH__ALLOW_PRIVATE: "127.0.0.1",
+    SWITCHBOARD_TOOLS__HTTP_FETCH__ALLOW_PRIVATE: `127.0.0.1:${website.address().port}`,
   });
   await hub.start();
   line = new Line(hub.port);

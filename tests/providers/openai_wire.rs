@@ -221,6 +221,9 @@ async fn an_answer_is_whole_only_if_it_says_so() {
         let (events, fault) = play(body(std::slice::from_ref(&hello)) + &ending).await;
         assert_eq!((text(&events).as_str(), fault), ("Hello", None), "{ending}");
     }
+    // The marker without any answer is none.
+    let (events, fault) = play("data: [DONE]\n\n".to_owned()).await;
+    assert_eq!((events.len(), fault.map(|f| f.kind)), (0, Some(Network)));
     // Neither is none.
     let (events, fault) = play(body(&[hello])).await;
     assert_eq!(text(&events), "Hello");

@@ -134,7 +134,7 @@ export class Thread {
     foot.replaceChildren();
     if (message.role !== "assistant" || message.state === "streaming") return;
     const turn = this.conversation.turns.get(message.turnId);
-    const said = [message.model, message.usage && `${message.usage.total} tokens`].filter(Boolean).join(" · ");
+    const said = [message.model, message.usage?.total > 0 && `${message.usage.total} tokens`].filter(Boolean).join(" · ");
     if (said) foot.append(make("span", {}, said));
     if (message.superseded) foot.append(make("span", { className: "end" }, "replaced"));
     const bad = ENDED_BADLY[message.state];

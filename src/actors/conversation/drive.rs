@@ -45,7 +45,10 @@ impl ConversationActor {
         done: Done,
     ) {
         let Outcome { urgent, writes, events, effects } = outcome;
-        let Ok(live) = self.live() else { return done(self, context, Ok(())) };
+        let Ok(live) = self.live() else {
+            // What nobody holds any more nobody writes: never an acknowledgement.
+            return done(self, context, Err(CommitFault::Unavailable("the session is being loaded".into())));
+        };
         for step in urgent {
             match step {
                 Urgent::CloseUpstream { run } => {
@@ -61,7 +64,7 @@ impl ConversationActor {
             return done(self, context, Ok(()));
         }
         let mut all = writes;
-        all.extend(live.machine.checkpoint());
+        all.extend(live.checkpoint());
         let batch = Batch {
             organization: self.place.0.clone(),
             conversation: self.place.1,
@@ -97,6 +100,9 @@ impl ConversationActor {
     pub(super) fn tell(&mut self, events: Vec<Event>, effects: Vec<Effect>, context: &mut Context<Self>) {
         let at = SystemSource.now();
         for event in events {
+            if let Event::SessionUpdated { .. } = &event {
+                self.dismiss_shut_out(context);
+            }
             self.tell_others(&event);
             super::gauges::count(&event);
             if let Some(home) = &mut self.home {
@@ -187,6 +193,7 @@ impl ConversationActor {
         let source = &mut SystemSource;
         let outcome = match report {
             Report::Said { run, events } => {
+                crate::failpoint::reach("conversation.report");
                 let mut all = Outcome::default();
                 for event in events {
                     let more = live.machine.on_stream(run, event, source);
@@ -225,12 +232,20 @@ impl ConversationActor {
             idempotency: None,
         };
         let life = self.life;
+        if let Ok(live) = self.live() {
+            live.behind += 1;
+        }
         let commit = self.shared.store.commit(batch).into_actor(self).map(move |result, actor, context| {
-            if let Err(fault) = result
-                && actor.life == life
-            {
-                actor.commit_failed(&fault, context);
-            }
+            actor.guarded(context, |actor, context| {
+                if actor.life != life {
+                    return;
+                }
+                match (result, actor.live()) {
+                    (Ok(()), Ok(live)) => live.behind -= 1,
+                    (Ok(()), Err(_)) => {}
+                    (Err(fault), _) => actor.commit_failed(&fault, context),
+                }
+            });
         });
         context.spawn(commit);
     }
@@ -241,14 +256,20 @@ impl ConversationActor {
             return;
         }
         live.checkpoint_armed = true;
-        context.run_later(CHECKPOINT, |actor, context| {
-            let Ok(live) = actor.live() else { return };
-            live.checkpoint_armed = false;
-            let writes = live.machine.checkpoint();
-            if !writes.is_empty() {
-                actor.write_behind(writes, context);
-            }
-            actor.arm_checkpoint(context);
+        let life = self.life;
+        context.run_later(CHECKPOINT, move |actor, context| {
+            actor.guarded(context, |actor, context| {
+                if actor.life != life {
+                    return;
+                }
+                let Ok(live) = actor.live() else { return };
+                live.checkpoint_armed = false;
+                let writes = live.checkpoint();
+                if !writes.is_empty() {
+                    actor.write_behind(writes, context);
+                }
+                actor.arm_checkpoint(context);
+            });
         });
     }
 
@@ -265,10 +286,12 @@ impl ConversationActor {
         let Some(at) = next else { return };
         let wait = Duration::from_millis(at.since(SystemSource.now()).max(0) as u64);
         let handle = context.run_later(wait, |actor, context| {
-            let Ok(live) = actor.live() else { return };
-            live.alarm = None;
-            let outcome = live.machine.on_clock(&mut SystemSource);
-            actor.drive(outcome, context, |actor, context, _| actor.arm_alarm(context));
+            actor.guarded(context, |actor, context| {
+                let Ok(live) = actor.live() else { return };
+                live.alarm = None;
+                let outcome = live.machine.on_clock(&mut SystemSource);
+                actor.drive(outcome, context, |actor, context, _| actor.arm_alarm(context));
+            });
         });
         live.alarm = Some((at, handle));
     }
@@ -283,6 +306,15 @@ impl ConversationActor {
 }
 
 impl Live {
+    /// What has to be written. Text that grows goes in one batch at a time: were a later piece written and the one before
+    /// it not, the text on disk would have a hole.
+    fn checkpoint(&mut self) -> Vec<crate::domain::record::Write> {
+        match self.behind {
+            0 => self.machine.checkpoint(),
+            _ => self.machine.checkpoint_complete(),
+        }
+    }
+
     /// What the table of tools says about the calls of this step.
     fn verdicts(&self) -> Vec<Verdict> {
         let profile = &self.machine.rules().agent;

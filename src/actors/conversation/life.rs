@@ -59,6 +59,7 @@ impl ConversationActor {
             askers: HashMap::new(),
             next_asker: 1,
             checkpoint_armed: false,
+            behind: 0,
             alarm: None,
             share: super::gauges::Share::default(),
             deleting: None,
@@ -147,11 +148,18 @@ impl ConversationActor {
         }
     }
 
-    /// The hub stops: a turn at work is cut off and marked; what waits goes on after the next start.
-    pub(super) fn drain(&mut self, context: &mut Context<Self>) {
-        let Ok(live) = self.live() else { return };
-        let outcome = live.machine.interrupt(&mut SystemSource);
-        self.drive(outcome, context, |_, _, _| {});
+    /// The hub stops: what waits goes on after the next start.
+    pub(super) fn drain(&mut self, drain: Drain, context: &mut Context<Self>) {
+        let Drain { now, answer } = drain;
+        let at_work = match self.live() {
+            Ok(live) if now => {
+                let outcome = live.machine.interrupt(&mut SystemSource);
+                return self.drive(outcome, context, move |_, _, _| _ = answer.send(false));
+            }
+            Ok(live) => live.machine.hold(),
+            Err(_) => false,
+        };
+        let _ = answer.send(at_work);
     }
 
     pub(super) fn dismiss_all(&mut self, fault: &Fault) {
@@ -160,6 +168,24 @@ impl ConversationActor {
         for (connection, dialect) in everybody {
             home.dismiss(connection, dialect, fault, SystemSource.now());
         }
+    }
+
+    /// Ends the subscriptions of those who may not watch any more, before they hear what shut them out.
+    pub(super) fn dismiss_shut_out(&mut self, context: &mut Context<Self>) {
+        let Some((home, live)) = self.both() else { return };
+        let settings = &live.machine.settings;
+        let judged = home.members().filter_map(|(connection, dialect, member)| {
+            let fault = policy::conversation(&member.principal, settings, Access::Watch).err()?;
+            Some((connection, dialect, fault))
+        });
+        let shut_out: Vec<_> = judged.collect();
+        if shut_out.is_empty() {
+            return;
+        }
+        for (connection, dialect, fault) in shut_out {
+            home.dismiss(connection, dialect, &fault, SystemSource.now());
+        }
+        self.count_answerers(context);
     }
 
     /// Nothing runs any more: the rows go, and everybody is told.

@@ -73,10 +73,15 @@ enum FromListener {
     Detach { connection: ConnectionNumber, dialect: DialectId },
 }
 
-/// The hub stops: end or mark the turn at work.
+/// The hub stops. Answered with whether a turn is at work still.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Drain;
+pub struct Drain {
+    /// The turn at work is cut off and marked, and the answer comes when that is on disk and told. Else it may go on,
+    /// but none is started after it.
+    pub now: bool,
+    pub answer: oneshot::Sender<bool>,
+}
 
 /// For tests: panic while holding the conversation.
 #[cfg(feature = "failpoints")]
@@ -121,6 +126,8 @@ struct Live {
     askers: HashMap<Asker, oneshot::Sender<Result<Reply, Fault>>>,
     next_asker: Asker,
     checkpoint_armed: bool,
+    /// Batches under way that nobody waits for.
+    behind: usize,
     alarm: Option<(Timestamp, SpawnHandle)>,
     share: gauges::Share,
     /// Whoever deletes, and as which asker it waits until nothing runs any more.
@@ -181,7 +188,7 @@ impl ConversationActor {
         let machine = &live.machine;
         let principal = &attach.caller.principal;
         let member = Member {
-            user: principal.user.clone(),
+            principal: principal.clone(),
             greeted: attach.listen.greeted,
             answers: policy::conversation(principal, &machine.settings, Access::Approve).is_ok(),
         };
@@ -313,8 +320,8 @@ impl Handler<Report> for ConversationActor {
 impl Handler<Drain> for ConversationActor {
     type Result = ();
 
-    fn handle(&mut self, _: Drain, context: &mut Self::Context) {
-        self.guarded(context, |actor, context| actor.drain(context));
+    fn handle(&mut self, drain: Drain, context: &mut Self::Context) {
+        self.guarded(context, |actor, context| actor.drain(drain, context));
     }
 }
 

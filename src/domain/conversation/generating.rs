@@ -215,6 +215,11 @@ impl Conversation {
         writes
     }
 
+    /// The same without the part that grows.
+    pub fn checkpoint_complete(&mut self) -> Vec<Write> {
+        self.write_complete()
+    }
+
     /// The new text of the part that grows, or the whole of it where it has no row yet.
     fn write_growing(&mut self) -> Option<Write> {
         let open = self.work.as_ref()?.open.as_ref()?;

@@ -131,6 +131,13 @@ impl Conversation {
         self.end_turn(state, out, source);
     }
 
+    /// The hub stops: no turn is started any more, what comes in waits for the next start. Gives whether a turn is at
+    /// work; one that waits for a human is not.
+    pub fn hold(&mut self) -> bool {
+        self.held = true;
+        self.current().is_some_and(|turn| turn.state != TurnState::AwaitingApproval)
+    }
+
     /// The hub stops: the turn at work is cut off and marked `interrupted`. One that waits for a human goes on waiting
     /// after the next start; a tool that runs is left to end as it may.
     pub fn interrupt(&mut self, source: &mut dyn Source) -> Outcome {

@@ -37,6 +37,10 @@ pub fn field_error(error: serde_path_to_error::Error<serde_json::Error>) -> Faul
 
 fn params<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Fault> {
     let text = raw.unwrap_or("{}");
+    // A struct can be read from an array too, by position: that is no form of this protocol.
+    if !text.starts_with('{') {
+        return Err(Fault::field("params", "not an object"));
+    }
     let mut from = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut from).map_err(field_error)
 }

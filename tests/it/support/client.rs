@@ -89,6 +89,14 @@ impl Client {
         }
     }
 
+    /// The same; `None` where the socket is closed.
+    pub async fn read_on(&mut self) -> Option<Value> {
+        match self.waiting.pop_front() {
+            Some(frame) => Some(frame),
+            None => self.read().await,
+        }
+    }
+
     /// The first frame that fits; others keep their order and wait.
     pub async fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.waiting.iter().position(&fits) {
@@ -119,6 +127,22 @@ impl Client {
         let id = format!("req_{}", self.next_id);
         self.send(json!({"type": "request", "id": id, "method": method, "params": params})).await;
         self.find(|f| f["type"] == "response" && f["id"] == id.as_str()).await
+    }
+
+    /// A request to a hub that may be gone: `None` where the socket closed before the answer.
+    pub async fn try_ask(&mut self, method: &str, params: Value) -> Option<Value> {
+        self.next_id += 1;
+        let id = format!("req_{}", self.next_id);
+        let frame = json!({"type": "request", "id": id, "method": method, "params": params}).to_string();
+        // A write that fails is a hub that is gone; what it sent before can still be read.
+        let _ = self.socket.send(Message::text(frame)).await;
+        loop {
+            let frame = self.read().await?;
+            if frame["type"] == "response" && frame["id"] == id.as_str() {
+                return Some(frame);
+            }
+            self.waiting.push_back(frame);
+        }
     }
 
     /// A request that must succeed; its result.

@@ -120,6 +120,17 @@ impl Hub {
         Self::start_in(data, options)
     }
 
+    /// A new process in place of one that is gone, on the same folder.
+    pub fn revive(&mut self) {
+        self.revive_with(self.options.clone());
+    }
+
+    /// The same with other options.
+    pub fn revive_with(&mut self, options: HubOptions) {
+        self.kill();
+        *self = Self::start_in(self.data.clone(), options);
+    }
+
     /// The same folder again, with other options.
     pub fn restart_with(mut self, options: HubOptions) -> Self {
         self.kill();
