@@ -17,6 +17,7 @@ use crate::domain::ids::OrganizationId;
 use crate::doors::{DIALECTS, NATIVE};
 use crate::error::Fault;
 use crate::framing::Frame;
+use crate::telemetry;
 use crate::transport::{ConnectionId, Outbound, Pushed, on_drained, with_connection};
 
 struct Listener {
@@ -118,7 +119,7 @@ fn push(listener: &mut Listener, frames: &[Frame], seq: u64) {
     if over {
         listener.behind = Some(Behind { seq, pulled: false });
         listener.outbound.set_lagging(true);
-        metrics::counter!("switchboard_subscribers_lagged_total").increment(1);
+        metrics::counter!(telemetry::LAGGED).increment(1);
     }
 }
 

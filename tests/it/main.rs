@@ -8,6 +8,7 @@ mod handshake;
 mod idempotency;
 mod kill_points;
 mod kills;
+mod metrics;
 mod panics;
 mod postgres;
 mod power_cut;

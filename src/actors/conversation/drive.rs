@@ -104,12 +104,16 @@ impl ConversationActor {
                 self.dismiss_shut_out(context);
             }
             self.tell_others(&event);
+            super::gauges::count(&event);
             if let Some(home) = &mut self.home {
                 home.publish(event, at);
             }
         }
         for effect in effects {
             self.perform(effect, context);
+        }
+        if let State::Live(live) = &mut self.state {
+            live.share.set(&live.machine);
         }
         self.arm_checkpoint(context);
         self.arm_alarm(context);

@@ -65,6 +65,7 @@ impl ConversationActor {
             checkpoint_armed: false,
             behind: 0,
             alarm: None,
+            share: super::gauges::Share::default(),
             deleting: None,
         };
         self.state = State::Live(Box::new(live));

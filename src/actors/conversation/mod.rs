@@ -5,6 +5,7 @@
 
 mod commands;
 mod drive;
+mod gauges;
 mod life;
 
 pub(super) use life::{from_commit, from_store};
@@ -142,6 +143,7 @@ struct Live {
     /// Batches under way that nobody waits for.
     behind: usize,
     alarm: Option<(Timestamp, SpawnHandle)>,
+    share: gauges::Share,
     /// Whoever deletes, and as which asker it waits until nothing runs any more.
     deleting: Option<(Asker, oneshot::Sender<Result<Reply, Fault>>)>,
 }
