@@ -399,7 +399,9 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
         return Err(Fault::new(Code::BadRequest, "a frame is a JSON object"));
     }
     let mut from = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
+    let frame = serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)?;
+    from.end().map_err(|_| Fault::new(Code::BadRequest, "something stands behind the JSON object"))?;
+    Ok(frame)
 }
 
 fn checked_id(id: &str) -> Result<(), Fault> {

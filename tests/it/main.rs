@@ -2,4 +2,14 @@
 
 mod support;
 
+mod adversarial;
+mod approvals;
+mod bad_frames;
+mod doors;
+mod fan_out;
 mod first_conversation;
+mod organizations;
+mod publishing;
+mod resume;
+mod slow_readers;
+mod subscribing;

@@ -155,10 +155,8 @@ impl ConversationActor {
 
     pub(super) fn dismiss_all(&mut self, fault: &Fault) {
         let Some(home) = &mut self.home else { return };
-        let everybody: Vec<_> = home.members().map(|(connection, dialect, _)| (connection, dialect)).collect();
-        for (connection, dialect) in everybody {
-            home.dismiss(connection, dialect, fault, SystemSource.now());
-        }
+        let everybody = home.members().map(|(connection, dialect, _)| (connection, dialect, fault.clone())).collect();
+        home.dismiss(everybody, SystemSource.now());
     }
 
     /// Ends the subscriptions of those who may not watch any more, before they hear what shut them out.
@@ -173,9 +171,7 @@ impl ConversationActor {
         if shut_out.is_empty() {
             return;
         }
-        for (connection, dialect, fault) in shut_out {
-            home.dismiss(connection, dialect, &fault, SystemSource.now());
-        }
+        home.dismiss(shut_out, SystemSource.now());
         self.count_answerers(context);
     }
 
