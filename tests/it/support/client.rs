@@ -96,14 +96,6 @@ impl Client {
         }
     }
 
-    /// The next frame, what waits first; `None` once closed.
-    pub async fn try_next(&mut self) -> Option<Value> {
-        match self.waiting.pop_front() {
-            Some(frame) => Some(frame),
-            None => self.read().await,
-        }
-    }
-
     /// All frames up to the answer to a ping that is sent now. What the hub had told before is among them.
     pub async fn until_pong(&mut self) -> Vec<Value> {
         self.send(json!({"type": "ping"})).await;
