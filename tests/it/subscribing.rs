@@ -123,8 +123,9 @@ fn frames_take_effect_in_the_order_in_which_they_came() {
         let mut publisher = Client::connect(&hub.address, &token).await;
         for round in 0..20 {
             let channel = format!("app:round{round}");
-            client.send(json!({"type": "subscribe", "channels": [channel]})).await;
-            client.send(json!({"type": "unsubscribe", "channels": [channel], "id": "u"})).await;
+            let subscribe = json!({"type": "subscribe", "channels": [channel]});
+            let unsubscribe = json!({"type": "unsubscribe", "channels": [channel], "id": "u"});
+            client.send_together(&[subscribe, unsubscribe]).await;
             let answer = client.find(|f| f["id"] == "u").await;
             assert_eq!(answer["result"]["unsubscribed"], json!([channel]), "round {round}");
             publisher

@@ -189,6 +189,7 @@ fn case_20_who_loses_the_right_answers_nothing_any_more() {
         // Nobody who could answer is left: the question ends at once.
         let told = owner.event("tool.approval_resolved").await;
         assert_eq!((&told["state"], &told["approved"]), (&json!("expired"), &json!(false)));
+        assert_eq!(told["reason"], "nobody is left to answer");
     });
 }
 

@@ -46,6 +46,14 @@ impl Client {
         self.send_message(Message::text(text)).await;
     }
 
+    /// Sends frames that arrive together.
+    pub async fn send_together(&mut self, frames: &[Value]) {
+        for frame in frames {
+            self.socket.feed(Message::text(frame.to_string())).await.expect("the frame is taken");
+        }
+        self.socket.flush().await.expect("the frames are sent");
+    }
+
     pub async fn send_message(&mut self, message: Message) {
         self.socket.send(message).await.expect("the frame is sent");
     }
