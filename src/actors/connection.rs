@@ -136,6 +136,8 @@ impl ConnectionActor {
             "subscribe" => self.subscribe(text, context),
             "unsubscribe" => self.unsubscribe(text, context),
             "ping" => {
+                // A pong comes after all that was told before the ping.
+                self.kit.workers.read_now();
                 self.push(&rpc::pong());
                 Ok(())
             }

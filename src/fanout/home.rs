@@ -147,6 +147,8 @@ impl Home {
     /// Numbers an event and sends it to all who listen. Gives its seq.
     pub fn publish(&mut self, event: Event, at: Timestamp) -> u64 {
         self.seq += 1;
+        // It holds a whole snapshot, of a seq that nobody can be greeted with any more.
+        self.greeting = None;
         let published = Published::new(Numbered {
             channel: self.key.clone(),
             epoch: self.epoch.clone(),

@@ -60,6 +60,26 @@ fn a_frame_that_is_none_is_answered_and_the_connection_lives() {
             assert_eq!(&error["details"]["field"], field, "{shown}: {error}");
             assert!(error["message"].as_str().is_some_and(|m| !m.is_empty() && m.len() < 300), "{shown}: {error}");
         }
+        let request =
+            |params: &str| format!(r#"{{"type":"request","id":"r","method":"messages.send","params":{params}}}"#);
+        let known = r#""sessionId":"sess_01930000000070008000000000000000""#;
+        for (params, field) in [
+            (format!(r#"{{{known},"content":"\ud800"}}"#), "content"),
+            (format!(r#"{{{known},"content":"a","content":"b"}}"#), ""),
+            (format!(r#"{{{known},"content":{deep}}}"#), "content"),
+            (format!(r#"{{{known},"content":1e999}}"#), "content"),
+            (format!(r#"{{{known},"content":"x","model":12345678901234567890123}}"#), "model"),
+        ] {
+            client.send_text(&request(&params)).await;
+            let answer = client.next().await;
+            let shown: String = params.chars().take(120).collect();
+            assert_eq!(
+                (&answer["id"], &answer["error"]["code"]),
+                (&json!("r"), &json!("bad_request")),
+                "{shown}: {answer}"
+            );
+            assert_eq!(answer["error"]["details"]["field"].as_str().unwrap_or_default(), field, "{shown}: {answer}");
+        }
         let long = json!({"type": "request", "id": "x".repeat(129), "method": "agents.list"});
         client.send(long).await;
         let error = client.next().await;

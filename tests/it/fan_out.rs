@@ -21,7 +21,7 @@ async fn restless(address: String, token: String, session: String, turn: String,
             // Nothing but events for a while: their numbers are checked by the client, the copy is worth nothing then.
             1 => {
                 client.positions.remove(&channel);
-                client.send(json!({"type": "subscribe", "channels": [channel]})).await;
+                client.subscribe_bare(&[&channel]).await;
                 for frame in client.until_pong().await {
                     assert_ne!(frame["type"], "subscribed");
                 }

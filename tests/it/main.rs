@@ -13,3 +13,4 @@ mod publishing;
 mod resume;
 mod slow_readers;
 mod subscribing;
+mod wider_channels;

@@ -72,8 +72,7 @@ fn a_bare_subscriber_that_falls_out_of_the_ring_is_cut_off() {
         let session = fast.session().await;
         let channel = format!("session:{session}");
         let mut slow = Client::connect_narrow(&hub.address, &token, 4096).await;
-        slow.send(json!({"type": "subscribe", "channels": [channel]})).await;
-        slow.until_pong().await;
+        slow.subscribe_bare(&[&channel]).await;
         let mut whole = Mirror::default();
         whole.apply(&fast.subscribe(&channel, None).await);
         let turn = fast.say(&session, "long 4000").await;

@@ -16,7 +16,7 @@ fn a_bare_subscribe_has_no_answer_but_events() {
         let mut client = Client::connect(&hub.address, &token).await;
         let session = client.session().await;
         let channel = format!("session:{session}");
-        client.send(json!({"type": "subscribe", "channels": [channel, "app:x", "session:sess_0", "app:x"]})).await;
+        client.subscribe_bare(&[&channel, "app:x", "session:sess_0", "app:x"]).await;
         client.call("sessions.update", json!({"sessionId": session, "title": "a"})).await;
         let seen = client.until_pong().await;
         assert_eq!(seen.iter().filter(|f| f["type"] == "subscribed").count(), 0, "{seen:?}");
@@ -94,7 +94,7 @@ fn subscribing_twice_is_one_subscription() {
         for _ in 0..3 {
             two.subscribe(&channel, None).await;
         }
-        two.send(json!({"type": "subscribe", "channels": [channel, channel, channel]})).await;
+        two.subscribe_bare(&[&channel, &channel, &channel]).await;
         one.call("sessions.update", json!({"sessionId": session, "title": "a"})).await;
         let seen = two.until_pong().await;
         assert_eq!(seen.iter().filter(|f| f["event"] == "session.updated").count(), 1, "{seen:?}");
@@ -147,8 +147,7 @@ fn a_deleted_session_ends_its_subscriptions() {
         let session = one.session().await;
         let channel = format!("session:{session}");
         one.subscribe(&channel, None).await;
-        two.send(json!({"type": "subscribe", "channels": [channel]})).await;
-        two.until_pong().await;
+        two.subscribe_bare(&[&channel]).await;
         one.call("sessions.delete", json!({"sessionId": session})).await;
         let told = one.find(|f| f["type"] == "unsubscribed").await;
         assert_eq!((&told["channel"], &told["code"]), (&json!(channel), &json!("not_found")));

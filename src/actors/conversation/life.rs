@@ -135,14 +135,13 @@ impl ConversationActor {
         let unused = SystemSource.now().since(self.last_used) > self.shared.settings.rest_after;
         if idle && deserted && unused {
             let forget = Forget { place: self.place.clone(), address: context.address() };
-            // The registry forgets the address first; a letter that comes before it answers keeps the actor awake.
-            let asked = SystemSource.now();
+            // The registry forgets the address first, and until it has no letter is taken: one that changed anything
+            // afterwards would do so beside the conversation's next actor.
             let then = self.registry.send(forget).into_actor(self).map(move |_, actor, context| {
-                if actor.last_used < asked && actor.home.as_ref().is_none_or(Home::is_deserted) {
-                    context.stop();
-                }
+                actor.state = State::Leaving;
+                context.address().do_send(Leave);
             });
-            context.spawn(then);
+            context.wait(then);
         }
     }
 

@@ -109,7 +109,17 @@ enum State {
     },
     /// There is no such conversation.
     Absent,
+    /// The registry has forgotten this actor: whoever wrote to it asks the registry once more.
+    Leaving,
 }
+
+/// The text of the answer that sends a letter to the registry again. Nothing was done with the letter.
+pub(super) const LEAVING: &str = "the session is leaving memory; ask again";
+
+/// To oneself: all letters that came before are answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
 
 struct Live {
     machine: Conversation,
@@ -154,6 +164,7 @@ impl ConversationActor {
             State::Down { fault } => Err(fault.clone()),
             State::Absent => Err(Fault::not_found("session")),
             State::Loading => Err(Fault::unavailable("the session is being loaded")),
+            State::Leaving => Err(Fault::unavailable(LEAVING)),
         }
     }
 
@@ -305,6 +316,14 @@ impl Handler<Report> for ConversationActor {
 
     fn handle(&mut self, report: Report, context: &mut Self::Context) {
         self.guarded(context, |actor, context| actor.report(report, context));
+    }
+}
+
+impl Handler<Leave> for ConversationActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, context: &mut Self::Context) {
+        context.stop();
     }
 }
 

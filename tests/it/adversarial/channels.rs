@@ -137,7 +137,7 @@ fn case_20_who_loses_the_right_hears_no_more() {
         let mut watcher = Client::connect(&hub.address, &bob).await;
         watcher.subscribe(&channel, None).await;
         let mut bare = Client::connect(&hub.address, &eve).await;
-        bare.send(json!({"type": "subscribe", "channels": [channel]})).await;
+        bare.subscribe_bare(&[&channel]).await;
         let mut flat = Client::connect(&hub.address, &bob).await;
         flat.send(json!({"type": "message", "content": "hello", "sessionId": session})).await;
         flat.find(|f| f["type"] == "message_complete").await;
@@ -204,8 +204,7 @@ fn case_22_nobody_publishes_the_hubs_own_events() {
         let project = format!("project:{}", project.as_str().expect("an id"));
         let own = format!("session:{session}");
         let channels = [own.as_str(), "user:alice", "org:acme", project.as_str(), "app:x"];
-        client.send(json!({"type": "subscribe", "channels": channels})).await;
-        client.until_pong().await;
+        client.subscribe_bare(&channels).await;
         for channel in &channels[..4] {
             for event in ["message.created", "custom"] {
                 client

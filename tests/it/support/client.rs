@@ -179,6 +179,14 @@ impl Client {
         subscribed
     }
 
+    /// Subscribes without being told where the channels stand.
+    pub async fn subscribe_bare(&mut self, channels: &[&str]) {
+        self.send(json!({"type": "subscribe", "channels": channels})).await;
+        // What changes subscriptions is done in order: once this is answered, so is that.
+        self.send(json!({"type": "unsubscribe", "channels": ["app:never"], "id": "bare"})).await;
+        self.find(|f| f["id"] == "bare").await;
+    }
+
     /// A new session's id.
     pub async fn session(&mut self) -> String {
         let session = self.call("sessions.create", json!({})).await;
