@@ -1,11 +1,12 @@
 //! A slow client costs a bounded amount of memory and slows nobody; it catches up, or it is cut off.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Hub, HubOptions, Mirror, run};
+use crate::support::{Client, Dice, Hub, HubOptions, Mirror, run};
 
 /// Bytes that a reader takes in a second.
 const RATE: u64 = 10_000;
@@ -60,6 +61,59 @@ fn a_reader_that_falls_out_of_the_ring_catches_up_by_a_snapshot() {
         let late = a_slow_reader_ends_with_the_same_text(narrow().set("SWITCHBOARD_LIMITS__RING_EVENTS", 64)).await;
         assert!(late.snapshots > 1, "it never fell out of the ring");
     });
+}
+
+/// A slow reader of several sessions that also subscribes again in between, behind as it is.
+#[test]
+fn a_slow_reader_of_many_channels_catches_up_on_each() {
+    run(async {
+        for ring in [8192, 64] {
+            let hub = Hub::start(narrow().set("SWITCHBOARD_LIMITS__RING_EVENTS", ring));
+            let token = hub.token("alice", "acme", "member");
+            let mut fast = Client::connect(&hub.address, &token).await;
+            let mut slow = Client::connect_narrow(&hub.address, &token, 4096).await;
+            let mut copies: BTreeMap<String, (Mirror, String)> = BTreeMap::new();
+            for _ in 0..4 {
+                let session = fast.session().await;
+                let channel = format!("session:{session}");
+                let mut mirror = Mirror::default();
+                mirror.apply(&slow.subscribe(&channel, None).await);
+                let turn = fast.say(&session, "think long 1500").await;
+                copies.insert(channel, (mirror, turn));
+            }
+            let mut dice = Dice::new(ring);
+            while let Some(channel) = pick(&copies, &mut dice) {
+                // What still comes of the former subscription is replaced by the answer to this one.
+                let (epoch, seq) = copies[&channel].0.position.clone().expect("a position");
+                let since = json!({&channel: {"epoch": epoch, "seq": seq}});
+                slow.positions.remove(&channel);
+                slow.send(json!({"type": "subscribe", "channels": [channel], "since": since})).await;
+                let (mut answered, mut taken) = (false, 0);
+                let ended = |(mirror, turn): &(Mirror, String)| mirror.ended.contains(turn);
+                while !answered || (taken < 100 && !copies.values().all(ended)) {
+                    let frame = slow.next().await;
+                    tokio::time::sleep(Duration::from_millis(frame.to_string().len() as u64 / 60)).await;
+                    taken += 1;
+                    let name = frame["channel"].as_str().unwrap_or_default();
+                    answered |= frame["type"] == "subscribed" && name == channel;
+                    if let Some((mirror, _)) = copies.get_mut(name).filter(|_| answered || name != channel) {
+                        mirror.apply(&frame);
+                    }
+                }
+            }
+            let whole: Vec<String> = (1..=1500).map(|n| format!("word{n}")).collect();
+            for (mirror, _) in copies.values() {
+                assert_eq!(mirror.answers(), whole.join(" "));
+            }
+        }
+    });
+}
+
+/// A channel whose turn has not ended for its reader.
+fn pick(copies: &BTreeMap<String, (Mirror, String)>, dice: &mut Dice) -> Option<String> {
+    let open: Vec<&String> = copies.iter().filter(|(_, (m, turn))| !m.ended.contains(turn)).map(|(c, _)| c).collect();
+    let sides = open.len() as u64;
+    (sides > 0).then(|| open[dice.roll(sides) as usize].clone())
 }
 
 /// Who asked for no words about a channel's state cannot be given a snapshot: the line is cut, and it comes back.
