@@ -136,6 +136,8 @@ impl ConnectionActor {
             "subscribe" => self.subscribe(text, context),
             "unsubscribe" => self.unsubscribe(text, context),
             "ping" => {
+                // A pong comes after all that was told before the ping.
+                self.kit.workers.read_now();
                 self.push(&rpc::pong());
                 Ok(())
             }
@@ -403,7 +405,9 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
         return Ok(frame);
     }
     let mut from = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
+    let frame = serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)?;
+    from.end().map_err(|_| Fault::new(Code::BadRequest, "something stands behind the JSON object"))?;
+    Ok(frame)
 }
 
 fn checked_id(id: &str) -> Result<(), Fault> {

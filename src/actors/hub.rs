@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::conversation::{Ask, Attach, ConversationActor, Look};
+use super::conversation::{Ask, Attach, ConversationActor, LEAVING, Look};
 use super::registry::{Directory, Place, Registry, Resolve};
 use super::{Shared, with_kit};
 use crate::domain::agent::ModelInfo;
@@ -74,19 +74,22 @@ impl LocalHub {
         M: Message<Result = ()> + Send + 'static,
         ConversationActor: Handler<M>,
     {
-        for _ in 0..2 {
+        for _ in 0..3 {
             let home = self.resolve(place.clone()).await?;
             let (answer, answered) = oneshot::channel();
             match home.try_send(make(answer)) {
-                Ok(()) => {
-                    let lost = || Fault::unavailable("the session went away before it answered; ask again");
-                    return answered.await.unwrap_or_else(|_| Err(lost()));
-                }
+                Ok(()) => match answered.await {
+                    Ok(Err(fault)) if fault.message == LEAVING => continue,
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        return Err(Fault::unavailable("the session went away before it answered; ask again"));
+                    }
+                },
                 Err(SendError::Full(_)) => return Err(Fault::unavailable("the session has too much to do")),
-                Err(SendError::Closed(_)) => self.directory.remove_if(&place, |_, a| *a == home),
+                Err(SendError::Closed(_)) => drop(self.directory.remove_if(&place, |_, a| *a == home)),
             };
         }
-        Err(Fault::unavailable("the session is leaving memory; ask again"))
+        Err(Fault::unavailable(LEAVING))
     }
 
     async fn ask(&self, caller: Caller, id: ConversationId, command: SessionCommand) -> Result<Reply, Fault> {

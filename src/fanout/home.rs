@@ -13,7 +13,7 @@ use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::{Timestamp, UserId};
 use crate::domain::principal::Principal;
 use crate::doors::DIALECTS;
-use crate::error::close;
+use crate::error::{Fault, close};
 use crate::framing::Frame;
 use crate::transport::{Close, ConnectionId};
 
@@ -150,6 +150,8 @@ impl Home {
     /// Numbers an event and sends it to all who listen. Gives its seq.
     pub fn publish(&mut self, event: Event, at: Timestamp) -> u64 {
         self.seq += 1;
+        // It holds a whole snapshot, of a seq that nobody can be greeted with any more.
+        self.greeting = None;
         let published = Published::new(Numbered {
             channel: self.key.clone(),
             epoch: self.epoch.clone(),
@@ -352,19 +354,18 @@ impl Home {
         self.members.iter().map(|((connection, dialect), member)| (*connection, *dialect, member))
     }
 
-    /// Ends a subscription from the hub's side.
-    pub fn dismiss(
-        &mut self,
-        connection: ConnectionNumber,
-        dialect: DialectId,
-        fault: &crate::error::Fault,
-        at: Timestamp,
-    ) {
-        if let Some(member) = self.drop_member(connection, dialect) {
-            let (channel, fault) = (self.key.clone(), fault.clone());
+    /// Ends subscriptions from the hub's side. Whoever is shut out does not hear of the others who are.
+    pub fn dismiss(&mut self, list: Vec<(ConnectionNumber, DialectId, Fault)>, at: Timestamp) {
+        let mut users = Vec::with_capacity(list.len());
+        for (connection, dialect, fault) in list {
+            let Some(member) = self.drop_member(connection, dialect) else { continue };
             let worker = ConnectionId(connection).worker();
+            let channel = self.key.clone();
             self.workers.send(worker, Mail::Detach { connection, channel, dialect, fault });
-            self.left(&member.principal.user, at);
+            users.push(member.principal.user.clone());
+        }
+        for user in users {
+            self.left(&user, at);
         }
     }
 

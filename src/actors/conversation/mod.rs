@@ -118,6 +118,8 @@ enum State {
     },
     /// There is no such conversation.
     Absent,
+    /// The registry has forgotten this actor: whoever wrote to it asks the registry once more.
+    Leaving,
 }
 
 impl State {
@@ -126,10 +128,19 @@ impl State {
         match self {
             Self::Down { fault, .. } => fault.clone(),
             Self::Absent => Fault::not_found("session"),
+            Self::Leaving => Fault::unavailable(LEAVING),
             Self::Live(_) | Self::Loading => Fault::unavailable("the session is being loaded"),
         }
     }
 }
+
+/// The text of the answer that sends a letter to the registry again. Nothing was done with the letter.
+pub(super) const LEAVING: &str = "the session is leaving memory; ask again";
+
+/// To oneself: all letters that came before are answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
 
 struct Live {
     machine: Conversation,
@@ -338,6 +349,14 @@ impl Handler<Report> for ConversationActor {
 
     fn handle(&mut self, report: Report, context: &mut Self::Context) {
         self.guarded(context, |actor, context| actor.report(report, context));
+    }
+}
+
+impl Handler<Leave> for ConversationActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, context: &mut Self::Context) {
+        context.stop();
     }
 }
 

@@ -31,13 +31,41 @@ impl Client {
         Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
     }
 
+    /// A client whose kernel takes few bytes before the other side has to wait.
+    pub async fn connect_narrow(address: &str, token: &str, receive_buffer: u32) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(receive_buffer).expect("the buffer is set");
+        let stream = socket.connect(address.parse().expect("an address")).await.expect("it connects");
+        let url = format!("ws://{address}/ws?token={token}");
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("the socket opens");
+        Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
+    }
+
     /// Sends a literal frame.
     pub async fn send(&mut self, frame: Value) {
         self.send_text(&frame.to_string()).await;
     }
 
     pub async fn send_text(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.expect("the frame is sent");
+        self.send_message(Message::text(text)).await;
+    }
+
+    /// Sends frames that arrive together.
+    pub async fn send_together(&mut self, frames: &[Value]) {
+        for frame in frames {
+            self.socket.feed(Message::text(frame.to_string())).await.expect("the frame is taken");
+        }
+        self.socket.flush().await.expect("the frames are sent");
+    }
+
+    pub async fn send_message(&mut self, message: Message) {
+        self.socket.send(message).await.expect("the frame is sent");
+    }
+
+    /// Sends a frame whatever becomes of it: the socket may be closed by then.
+    pub async fn throw(&mut self, message: Message) {
+        let _ = self.socket.send(message).await;
     }
 
     /// The next frame from the socket, not from what waits; `None` once closed. Gaps and repeats panic.
@@ -78,6 +106,19 @@ impl Client {
                 self.positions.insert(text("channel"), (text("epoch"), seq));
             }
             _ => {}
+        }
+    }
+
+    /// All frames up to the answer to a ping that is sent now. What the hub had told before is among them.
+    pub async fn until_pong(&mut self) -> Vec<Value> {
+        self.send(json!({"type": "ping"})).await;
+        let mut seen = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == "pong" {
+                return seen;
+            }
+            seen.push(frame);
         }
     }
 
@@ -167,7 +208,17 @@ impl Client {
         // What this client knew of the channel is replaced by what it is told now.
         self.positions.remove(channel);
         self.send(json!({"type": "subscribe", "channels": [channel], "since": since, "id": id})).await;
-        self.find(|f| f["type"] == "subscribed" && f["channel"] == channel).await
+        let subscribed = self.find(|f| f["type"] == "subscribed" && f["channel"] == channel).await;
+        self.find(|f| f["type"] == "response" && f["id"] == id.as_str()).await;
+        subscribed
+    }
+
+    /// Subscribes without being told where the channels stand.
+    pub async fn subscribe_bare(&mut self, channels: &[&str]) {
+        self.send(json!({"type": "subscribe", "channels": channels})).await;
+        // What changes subscriptions is done in order: once this is answered, so is that.
+        self.send(json!({"type": "unsubscribe", "channels": ["app:never"], "id": "bare"})).await;
+        self.find(|f| f["id"] == "bare").await;
     }
 
     /// A new session's id.
