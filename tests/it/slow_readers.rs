@@ -136,6 +136,14 @@ fn a_bare_subscriber_that_falls_out_of_the_ring_is_cut_off() {
     });
 }
 
+/// A thousand sockets are more files than a process may open where nobody asked for more.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the limit is raised");
+}
+
 /// A session whose turns wait: each message sent is an event of its size at once.
 async fn load(client: &mut Client, session: &str, messages: usize, bytes: usize) {
     for n in 0..messages {
@@ -145,11 +153,13 @@ async fn load(client: &mut Client, session: &str, messages: usize, bytes: usize)
 
 #[test]
 fn ten_of_a_thousand_never_read_and_the_others_hear_all() {
+    raise_open_files_limit();
     run(async {
         let options = HubOptions::default()
             .set("SWITCHBOARD_SERVER__WORKERS", 2)
             .set("SWITCHBOARD_LIMITS__SEND_BUFFER_BYTES", 16_384)
             .set("SWITCHBOARD_LIMITS__STALL_SECONDS", 2)
+            .set("SWITCHBOARD_SERVER__MAX_CONNECTIONS_PER_ADDRESS", 2000)
             .set("SWITCHBOARD_LIMITS__SOCKET_MESSAGES_PER_MINUTE", 0);
         let hub = Hub::start(options);
         let (alice, bob) = (hub.token("alice", "acme", "member"), hub.token("bob", "acme", "member"));
