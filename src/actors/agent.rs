@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 
 use actix::prelude::*;
 use futures_util::{FutureExt, StreamExt};
@@ -12,6 +13,7 @@ use crate::domain::conversation::{Run, ToolReport};
 use crate::domain::generation::{Prompt, ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
 use crate::domain::ids::{PartId, Source, SystemSource, Timestamp};
 use crate::providers::EventStream;
+use crate::telemetry;
 use crate::tools::ToolContext;
 
 /// Events that are ready at once travel together, up to this many.
@@ -104,12 +106,16 @@ impl Handler<Generate> for AgentSession {
         self.upstream = Some(cancel.clone());
         actix_rt::spawn(async move {
             let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
-            let said = conversation.clone();
+            let (said, name) = (conversation.clone(), provider.clone());
             let generation = async move {
                 let Some(provider) = found else {
-                    return Err(internal(&format!("no provider is named {provider}")));
+                    return Err(internal(&format!("no provider is named {name}")));
                 };
-                relay(run, provider.stream(prompt).await?, &said).await
+                let begun = Instant::now();
+                let stream = provider.stream(prompt).await?;
+                let seconds = begun.elapsed().as_secs_f64();
+                metrics::histogram!(telemetry::FIRST_TOKEN_SECONDS, "provider" => name).record(seconds);
+                relay(run, stream, &said).await
             };
             // A provider that panics ends its step, not the hub.
             let generation = AssertUnwindSafe(generation).catch_unwind();
@@ -118,6 +124,12 @@ impl Handler<Generate> for AgentSession {
                 () = cancel.cancelled() => None,
                 end = generation => Some(end.unwrap_or_else(|_| Err(internal("the provider's client panicked")))),
             };
+            let outcome = match &end {
+                None => "cancelled",
+                Some(Ok(_)) => "completed",
+                Some(Err(fault)) => fault.kind.name(),
+            };
+            metrics::counter!(telemetry::PROVIDER_REQUESTS, "provider" => provider, "outcome" => outcome).increment(1);
             // The stream is dropped by now, and with it the connection.
             let report = match end {
                 None => Report::UpstreamClosed { run, at: SystemSource.now() },

@@ -11,25 +11,28 @@ use protocol::{frames as wf, methods as wm};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use super::HubSettings;
+use super::{HubSettings, expiry};
 use crate::domain::channel::{Channel, Position};
 use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
-use crate::domain::hub::{Hub, Listen};
-use crate::domain::ids::{ApprovalId, ConversationId, Source, SystemSource};
+use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen};
+use crate::domain::ids::{ApprovalId, ConversationId};
 use crate::doors::gateway::flat_error;
 use crate::doors::{FLAT, NATIVE, rpc};
-use crate::error::{Code, Fault, close};
+use crate::error::{Code, Fault};
 use crate::fanout::{self, Workers};
 use crate::framing::Frame;
-use crate::transport::{Close, Inbound, Outbound, Socket};
+use crate::transport::{Inbound, Outbound, Socket};
 
 /// The longest id of a request, in bytes.
 const ID_BYTES: usize = 128;
 
 /// Channels that one frame may name.
 const CHANNELS_PER_FRAME: usize = 1000;
+
+/// How often a connection that waits for its socket to drain looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The session that the flat form talks in when it names none.
 const FLAT_CHANNEL: &str = "websocket";
@@ -47,6 +50,8 @@ pub struct ConnectionActor {
     outbound: Rc<Outbound>,
     /// Made with the first request: most connections only listen.
     permits: Option<Arc<Semaphore>>,
+    /// What changes what this connection hears is done in the order in which it came.
+    order: Option<Rc<Mutex<()>>>,
     requests: u64,
 }
 
@@ -54,9 +59,18 @@ pub struct ConnectionActor {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
+    r#type: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+}
+
+/// A position that makes no sense is one that cannot be resumed from: the channel is given anew.
+#[derive(Deserialize)]
+struct SubscribeFrame<'a> {
+    channels: Vec<String>,
+    #[serde(borrow)]
+    since: Option<BTreeMap<String, &'a RawValue>>,
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +99,7 @@ impl ConnectionActor {
         let Socket { outbound, inbound } = socket;
         Self::create(|context| {
             context.add_stream(inbound);
-            Self { kit, caller, outbound, permits: None, requests: 0 }
+            Self { kit, caller, outbound, permits: None, order: None, requests: 0 }
         });
     }
 
@@ -106,23 +120,24 @@ impl ConnectionActor {
     }
 
     fn text(&mut self, text: &str, context: &mut Context<Self>) {
-        let envelope: Envelope<'_> = match serde_json::from_str(text) {
+        let envelope: Envelope<'_> = match parse(text) {
             Ok(envelope) => envelope,
-            Err(error) => {
-                let fault = Fault::new(Code::BadRequest, format!("not a JSON object of this protocol: {error}"));
-                return self.refuse(&fault, None);
-            }
+            Err(fault) => return self.refuse(&fault, None),
         };
         let id = envelope.id.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
-        let Some(kind) = envelope.r#type else {
-            return self.refuse(&Fault::field("type", "is missing"), id.as_deref());
+        let id = id.filter(|id| checked_id(id).is_ok());
+        let kind = match kind_of(envelope.r#type) {
+            Ok(kind) => kind,
+            Err(fault) => return self.refuse(&fault, id.as_deref()),
         };
         let done = match &*kind {
             "publish" => self.publish(text),
             "request" => self.request(text, context),
             "subscribe" => self.subscribe(text, context),
-            "unsubscribe" => self.unsubscribe(text),
+            "unsubscribe" => self.unsubscribe(text, context),
             "ping" => {
+                // A pong comes after all that was told before the ping.
+                self.kit.workers.read_now();
                 self.push(&rpc::pong());
                 Ok(())
             }
@@ -135,7 +150,7 @@ impl ConnectionActor {
         };
         if let Err(fault) = done {
             match (&*kind, &id) {
-                ("request", Some(id)) if id.len() <= ID_BYTES => self.push(&rpc::response_error(id, &fault)),
+                ("request", Some(id)) => self.push(&rpc::response_error(id, &fault)),
                 _ => self.refuse(&fault, id.as_deref()),
             }
         }
@@ -194,7 +209,9 @@ impl ConnectionActor {
         if let Some(id) = &frame.id {
             checked_id(id)?;
         }
-        let data: Arc<str> = frame.data.map_or("null", RawValue::get).into();
+        let data = frame.data.map_or("null", RawValue::get);
+        rpc::sound("data", data)?;
+        let data: Arc<str> = data.into();
         let published = self.kit.hub.publish(&self.caller, &frame.channel, &frame.event, data, frame.id.is_some())?;
         if let (Some(position), Some(id)) = (published, frame.id) {
             let outbound = self.outbound.clone();
@@ -211,24 +228,24 @@ impl ConnectionActor {
     }
 
     fn subscribe(&mut self, text: &str, context: &mut Context<Self>) -> Result<(), Fault> {
-        let frame: wf::Subscribe = parse(text)?;
+        let frame: SubscribeFrame<'_> = parse(text)?;
         check_subscription(frame.id.as_deref(), &frame.channels)?;
         let greeted = frame.id.is_some() || frame.since.is_some();
+        let mut since: BTreeMap<String, Position> = frame.since.map(positions).unwrap_or_default();
+        let (channels, id, order) = (frame.channels, frame.id, self.order());
         let (hub, caller, outbound) = (self.kit.hub.clone(), self.next_caller(), self.outbound.clone());
         let (workers, limit) = (self.kit.workers.clone(), self.kit.settings.subscriptions);
         let connection = self.outbound.id().0;
         self.run(context, async move {
-            let mut since = frame.since.unwrap_or_default();
+            let _turn = order.lock().await;
             let mut outcome = wm::SubscribeOutcome { subscribed: Vec::new(), refused: BTreeMap::new() };
-            for name in unique(frame.channels) {
+            for name in unique(channels) {
+                drained(&outbound).await;
                 let listened = match Channel::parse(&name) {
                     Err(error) => Err(Fault::field("channels", error)),
-                    Ok(_) if fanout::listens_to(connection) >= limit => {
-                        Err(Fault::new(Code::TooLarge, format!("channels: at most {limit} for one connection")))
-                    }
+                    Ok(channel) if is_full(connection, &caller, &channel, NATIVE, limit) => Err(too_many(limit)),
                     Ok(channel) => {
-                        let since = since.remove(&name).map(|p| Position { epoch: p.epoch.into(), seq: p.seq });
-                        let listen = Listen { channel, since, greeted, dialect: NATIVE };
+                        let listen = Listen { channel, since: since.remove(&name), greeted, dialect: NATIVE };
                         hub.listen(caller.clone(), connection, listen).await
                     }
                 };
@@ -236,29 +253,35 @@ impl ConnectionActor {
                 match listened {
                     Ok(()) => outcome.subscribed.push(name),
                     Err(fault) => {
-                        outbound.push(&rpc::error_frame(&fault, Some(&name), frame.id.as_deref()));
+                        outbound.push(&rpc::error_frame(&fault, Some(&name), id.as_deref()));
                         outcome.refused.insert(name, fault.code.name().to_owned());
                     }
                 }
             }
-            answer(frame.id, &outcome)
+            answer(id, &outcome)
         });
         Ok(())
     }
 
-    fn unsubscribe(&mut self, text: &str) -> Result<(), Fault> {
+    fn unsubscribe(&mut self, text: &str, context: &mut Context<Self>) -> Result<(), Fault> {
         let frame: wf::Unsubscribe = parse(text)?;
         check_subscription(frame.id.as_deref(), &frame.channels)?;
+        let (hub, caller, order) = (self.kit.hub.clone(), self.caller.clone(), self.order());
         let connection = self.outbound.id().0;
-        let listened = |name: &String| {
-            let channel = Channel::parse(name);
-            channel.is_ok_and(|channel| self.kit.hub.unlisten(connection, &self.caller, &channel, NATIVE))
-        };
-        let unsubscribed = unique(frame.channels).into_iter().filter(listened).collect();
-        for frame in answer(frame.id, &wm::UnsubscribeOutcome { unsubscribed }) {
-            self.push(&frame);
-        }
+        self.run(context, async move {
+            let _turn = order.lock().await;
+            let listened = |name: &String| {
+                let channel = Channel::parse(name);
+                channel.is_ok_and(|channel| hub.unlisten(connection, &caller, &channel, NATIVE))
+            };
+            let unsubscribed = unique(frame.channels).into_iter().filter(listened).collect();
+            answer(frame.id, &wm::UnsubscribeOutcome { unsubscribed })
+        });
         Ok(())
+    }
+
+    fn order(&mut self) -> Rc<Mutex<()>> {
+        self.order.get_or_insert_default().clone()
     }
 
     /// The flat form: from its first message on, the socket hears that conversation.
@@ -277,8 +300,10 @@ impl ConnectionActor {
             Err(fault) => return self.push(&flat_error(&fault, None, None)),
         };
         let (hub, caller, connection) = (self.kit.hub.clone(), self.next_caller(), self.outbound.id().0);
+        let (order, limit) = (self.order(), self.kit.settings.subscriptions);
         self.run(context, async move {
-            match flat_send(hub, caller, connection, session, new).await {
+            let _turn = order.lock().await;
+            match flat_send(hub, caller, (connection, limit), session, new).await {
                 Ok(()) => Vec::new(),
                 Err(fault) => vec![flat_error(&fault, session, None)],
             }
@@ -313,7 +338,7 @@ impl ConnectionActor {
 async fn flat_send(
     hub: Rc<dyn Hub>,
     caller: Caller,
-    connection: u64,
+    (connection, limit): (ConnectionNumber, usize),
     session: Option<ConversationId>,
     new: NewMessage,
 ) -> Result<(), Fault> {
@@ -324,21 +349,65 @@ async fn flat_send(
             _ => return Err(Fault::plain(Code::Internal)),
         },
     };
-    if !fanout::is_listening(connection, &caller.principal.organization, id, FLAT) {
-        let listen = Listen { channel: Channel::Session(id), since: None, greeted: false, dialect: FLAT };
+    if !fanout::is_listening(connection, &caller.principal.organization, &Channel::Session(id), FLAT) {
+        let channel = Channel::Session(id);
+        if is_full(connection, &caller, &channel, FLAT, limit) {
+            return Err(too_many(limit));
+        }
+        let listen = Listen { channel, since: None, greeted: false, dialect: FLAT };
         hub.listen(caller.clone(), connection, listen).await?;
     }
     hub.call(caller, Command::Session(id, SessionCommand::Send(new))).await.map(|_| ())
 }
 
+/// Whether a connection that does not listen to this channel yet listens to as many as it may.
+fn is_full(connection: ConnectionNumber, caller: &Caller, channel: &Channel, dialect: DialectId, limit: usize) -> bool {
+    fanout::listens_to(connection) >= limit
+        && !fanout::is_listening(connection, &caller.principal.organization, channel, dialect)
+}
+
+fn too_many(limit: usize) -> Fault {
+    Fault::new(Code::TooLarge, format!("channels: at most {limit} for one connection"))
+}
+
+/// Waits until a socket has taken most of what it was given: greetings of many channels come one after the other, and
+/// together they may be more than a queue holds.
+async fn drained(outbound: &Rc<Outbound>) {
+    while outbound.is_open() && outbound.queued_bytes() > outbound.limits().soft_bytes {
+        actix_rt::time::sleep(LOOK).await;
+    }
+}
+
+/// Where the client stopped hearing each channel, as far as it makes sense.
+fn positions(since: BTreeMap<String, &RawValue>) -> BTreeMap<String, Position> {
+    let position = |(name, raw): (String, &RawValue)| {
+        let wf::Position { epoch, seq } = serde_json::from_str(raw.get()).ok()?;
+        Some((name, Position { epoch: epoch.into(), seq }))
+    };
+    since.into_iter().filter_map(position).collect()
+}
+
+/// The kind of a frame.
+fn kind_of(raw: Option<&RawValue>) -> Result<Cow<'_, str>, Fault> {
+    let text = raw.ok_or_else(|| Fault::field("type", "is missing"))?.get();
+    let kind = serde_json::from_str(text).map(Cow::Borrowed).or_else(|_| serde_json::from_str(text).map(Cow::Owned));
+    kind.map_err(|_| Fault::field("type", "not a text"))
+}
+
 /// A frame of its type, or the field at fault.
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
+    // A struct can be read from an array too, by position: that is no form of this protocol.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Fault::new(Code::BadRequest, "a frame is a JSON object"));
+    }
     // Watching the path costs; it is only walked where something is wrong.
     if let Ok(frame) = serde_json::from_str(text) {
         return Ok(frame);
     }
     let mut from = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
+    let frame = serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)?;
+    from.end().map_err(|_| Fault::new(Code::BadRequest, "something stands behind the JSON object"))?;
+    Ok(frame)
 }
 
 fn checked_id(id: &str) -> Result<(), Fault> {
@@ -373,16 +442,16 @@ impl Actor for ConnectionActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(1);
-        if let Some(expires) = self.caller.principal.expires_at {
-            let left = expires.since(SystemSource.now()).max(0) as u64;
-            context.run_later(Duration::from_millis(left), |actor, _| {
-                actor.outbound.close(Close::new(close::EXPIRED, "the credential has expired"));
-            });
+        if let Some(at) = self.caller.principal.expires_at {
+            expiry::watch(at, self.outbound.id().0);
         }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         fanout::leave(self.outbound.id().0);
+        if let Some(at) = self.caller.principal.expires_at {
+            expiry::forget(at, self.outbound.id().0);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::conversation::{Ask, Attach, ConversationActor, Look};
+use super::conversation::{Ask, Attach, ConversationActor, LEAVING, Look};
 use super::registry::{Directory, Place, Registry, Resolve};
 use super::{Shared, with_kit};
 use crate::domain::agent::ModelInfo;
@@ -31,6 +31,9 @@ const SNAPSHOT_SESSIONS: usize = 50;
 const SNAPSHOT_APPROVALS: usize = 100;
 /// The longest name of an event that a client publishes.
 const EVENT_NAME: usize = 128;
+
+/// Held while somebody's session of a channel is made.
+static FIRST_OF_CHANNEL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The hub within this process. Cheap to clone; one on each worker.
 #[derive(Clone)]
@@ -71,19 +74,22 @@ impl LocalHub {
         M: Message<Result = ()> + Send + 'static,
         ConversationActor: Handler<M>,
     {
-        for _ in 0..2 {
+        for _ in 0..3 {
             let home = self.resolve(place.clone()).await?;
             let (answer, answered) = oneshot::channel();
             match home.try_send(make(answer)) {
-                Ok(()) => {
-                    let lost = || Fault::unavailable("the session went away before it answered; ask again");
-                    return answered.await.unwrap_or_else(|_| Err(lost()));
-                }
+                Ok(()) => match answered.await {
+                    Ok(Err(fault)) if fault.message == LEAVING => continue,
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        return Err(Fault::unavailable("the session went away before it answered; ask again"));
+                    }
+                },
                 Err(SendError::Full(_)) => return Err(Fault::unavailable("the session has too much to do")),
-                Err(SendError::Closed(_)) => self.directory.remove_if(&place, |_, a| *a == home),
+                Err(SendError::Closed(_)) => drop(self.directory.remove_if(&place, |_, a| *a == home)),
             };
         }
-        Err(Fault::unavailable("the session is leaving memory; ask again"))
+        Err(Fault::unavailable(LEAVING))
     }
 
     async fn ask(&self, caller: Caller, id: ConversationId, command: SessionCommand) -> Result<Reply, Fault> {
@@ -291,8 +297,13 @@ impl LocalHub {
 
     async fn session_of_channel(&self, caller: &Caller, channel: &'static str) -> Result<Reply, Fault> {
         let (organization, user) = (&caller.principal.organization, &caller.principal.user);
-        let found = self.shared.store.find_by_channel(organization, user, channel).await.map_err(from_store)?;
-        match found {
+        let find = async || self.shared.store.find_by_channel(organization, user, channel).await.map_err(from_store);
+        if let Some(id) = find().await? {
+            return self.ask(caller.clone(), id, SessionCommand::Get).await;
+        }
+        // Two sockets that talk at the same moment get one session: the second to come here finds the first one's.
+        let _first = FIRST_OF_CHANNEL.lock().await;
+        match find().await? {
             Some(id) => self.ask(caller.clone(), id, SessionCommand::Get).await,
             None => {
                 let new = NewSession { channel: Some(channel.to_owned()), ..NewSession::default() };
@@ -456,7 +467,7 @@ impl LocalHub {
         }
         self.may_listen(&caller, &listen.channel).await?;
         let key = ChannelKey::new(caller.principal.organization.clone(), &listen.channel);
-        let member = Member { user: caller.principal.user.clone(), greeted: listen.greeted, answers: false };
+        let member = Member { principal: caller.principal.clone(), greeted: listen.greeted, answers: false };
         let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
         // A snapshot is read while events go on; in the rare case that the ring did not bridge that, it is read again.
         for _ in 0..4 {

@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod connection;
 pub mod conversation;
+mod expiry;
 pub mod hub;
 pub mod registry;
 

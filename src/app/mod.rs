@@ -1,6 +1,7 @@
 //! The composition root: what is started in which order, and stopped in which.
 
 mod doorkeeper;
+mod gauges;
 mod settings;
 
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use crate::error::close;
 use crate::fanout::{self, Workers};
 use crate::http::{self, Edge, Readiness};
 use crate::store::{Store, StoreSettings};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
 use doorkeeper::HubDoorkeeper;
 
@@ -79,13 +80,16 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     settings::kit(&config).map_err(|fault| fault.message)?;
     let directory = Directory::default();
     let registry = Registry::new(shared.clone(), directory.clone()).start();
-    let metrics = telemetry::start_metrics().map_err(|error| error.to_string())?;
-    actix_rt::spawn(telemetry::upkeep(metrics.clone()));
+    let metrics = Metrics::start().map_err(|error| error.to_string())?;
+    actix_rt::spawn(metrics.clone().upkeep());
+    gauges::conversations(&metrics, directory.clone());
+    gauges::store(&metrics, &store);
     let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
-    let edge =
-        web::Data::new(Edge { config: config.clone(), auth: auth.clone(), metrics, readiness: readiness(&store) });
+    let (sampled, readiness) = (metrics.clone(), readiness(&store));
+    let edge = web::Data::new(Edge { config: config.clone(), auth: auth.clone(), metrics, readiness });
     let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory };
     let server = listen(&config, &edge, auth, hubs)?;
+    gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
     let mut here = Config::clone(&config);
     here.server.listen = address;

@@ -197,8 +197,11 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     }
     for (name, tool) in &config.tools {
         for address in &tool.allow_private {
-            if address.parse::<std::net::SocketAddr>().is_err() {
-                return refuse(format!("tools.{name}.allow_private: {address:?} is not an address with a port"));
+            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+            if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+                return refuse(format!(
+                    "tools.{name}.allow_private: {address:?} is not host:port, such as 10.0.0.7:8080"
+                ));
             }
         }
     }
@@ -340,10 +343,10 @@ mod tests {
     #[test]
     fn connections_are_what_open_files_leave_room_for() {
         let server = with(&[]).server;
-        assert_eq!(server.connection_limits(1128), (1000, 250));
-        assert_eq!(server.connection_limits(10), (16, 4));
+        assert_eq!(server.connection_limits(1128), (1000, 1000));
+        assert_eq!(server.connection_limits(10), (16, 16));
         let set = with(&[("SWITCHBOARD_SERVER__MAX_CONNECTIONS", "50")]).server;
-        assert_eq!(set.connection_limits(1128), (50, 12));
+        assert_eq!(set.connection_limits(1128), (50, 50));
     }
 
     #[test]

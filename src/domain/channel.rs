@@ -111,6 +111,11 @@ impl ChannelKey {
         &self.0.organization
     }
 
+    /// Whether its events come from clients.
+    pub fn is_application(&self) -> bool {
+        self.0.name.starts_with("app:")
+    }
+
     /// The name as it stands on the wire.
     pub fn name(&self) -> &str {
         &self.0.name

@@ -226,6 +226,21 @@ pub enum ProviderFaultKind {
     ContextTooLong,
 }
 
+impl ProviderFaultKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
+            Self::Credentials => "credentials",
+            Self::Rejected => "rejected",
+            Self::Server => "server",
+            Self::Malformed => "malformed",
+            Self::ContextTooLong => "context_too_long",
+        }
+    }
+}
+
 impl ProviderFault {
     pub fn new(kind: ProviderFaultKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), status: None }

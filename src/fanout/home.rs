@@ -11,8 +11,9 @@ use crate::domain::channel::{ChannelKey, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Greeting, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::{Timestamp, UserId};
+use crate::domain::principal::Principal;
 use crate::doors::DIALECTS;
-use crate::error::close;
+use crate::error::{Fault, close};
 use crate::framing::Frame;
 use crate::transport::{Close, ConnectionId};
 
@@ -34,7 +35,7 @@ pub trait HomeLink: Send + Sync {
 /// A subscriber as its home knows it.
 #[derive(Debug, Clone)]
 pub struct Member {
-    pub user: UserId,
+    pub principal: Arc<Principal>,
     /// Its wire has words for where the channel stands, and it asked for them.
     pub greeted: bool,
     /// May answer the conversation's approvals.
@@ -111,6 +112,10 @@ impl Home {
         }
     }
 
+    pub fn key(&self) -> &ChannelKey {
+        &self.key
+    }
+
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), seq: self.seq }
     }
@@ -145,6 +150,8 @@ impl Home {
     /// Numbers an event and sends it to all who listen. Gives its seq.
     pub fn publish(&mut self, event: Event, at: Timestamp) -> u64 {
         self.seq += 1;
+        // It holds a whole snapshot, of a seq that nobody can be greeted with any more.
+        self.greeting = None;
         let published = Published::new(Numbered {
             channel: self.key.clone(),
             epoch: self.epoch.clone(),
@@ -194,8 +201,12 @@ impl Home {
             return false;
         }
         let greeted = member.greeted;
-        self.drop_member(connection, dialect);
-        self.joined(&member.user, at);
+        // Whether a position is of use is asked before the newcomer's own arrival moves the channel on.
+        let since = since.filter(|s| self.can_resume(s));
+        // Whoever subscribes again is one subscriber still.
+        if self.drop_member(connection, dialect).is_none() {
+            self.joined(&member.principal.user, at);
+        }
         let frames = self.first_frames(dialect, greeted, since, opening, at, text_of);
         self.answering += usize::from(member.answers);
         self.members.insert((connection, dialect), member);
@@ -281,17 +292,24 @@ impl Home {
                 (encode(&missed, dialect), next)
             }
             None if greeted => {
-                let greeting = self.greet(false, self.seq, snapshot(self.presence()));
+                let snapshot = snapshot(self.presence());
+                if snapshot.is_none() && !self.key.is_application() {
+                    return self.cut(connection);
+                }
+                let greeting = self.greet(false, self.seq, snapshot);
                 (DIALECTS[usize::from(dialect.0)].greeting(&greeting), self.seq)
             }
-            None => {
-                let close = Close::new(close::TOO_SLOW, "backpressure");
-                return self.workers.send(worker, Mail::Close { connection, close });
-            }
+            None => return self.cut(connection),
         };
         let channel = self.key.clone();
         let live = next == self.seq;
-        self.workers.send(worker, Mail::CatchUp { connection, channel, dialect, frames, next, live });
+        self.workers.send(worker, Mail::CatchUp { connection, channel, dialect, frames, from: seq, next, live });
+    }
+
+    /// What a listener missed cannot be given to it here: it has to come back and take the channel anew.
+    fn cut(&self, connection: ConnectionNumber) {
+        let close = Close::new(close::TOO_SLOW, "backpressure");
+        self.workers.send(ConnectionId(connection).worker(), Mail::Close { connection, close });
     }
 
     /// The numbering restarts: everybody who listens is told, in place of a gap.
@@ -318,7 +336,7 @@ impl Home {
     /// A listener is gone.
     pub fn detach(&mut self, connection: ConnectionNumber, dialect: DialectId, at: Timestamp) {
         if let Some(member) = self.drop_member(connection, dialect) {
-            self.left(&member.user, at);
+            self.left(&member.principal.user, at);
         }
     }
 
@@ -336,19 +354,18 @@ impl Home {
         self.members.iter().map(|((connection, dialect), member)| (*connection, *dialect, member))
     }
 
-    /// Ends a subscription from the hub's side.
-    pub fn dismiss(
-        &mut self,
-        connection: ConnectionNumber,
-        dialect: DialectId,
-        fault: &crate::error::Fault,
-        at: Timestamp,
-    ) {
-        if let Some(member) = self.drop_member(connection, dialect) {
-            let (channel, fault) = (self.key.clone(), fault.clone());
+    /// Ends subscriptions from the hub's side. Whoever is shut out does not hear of the others who are.
+    pub fn dismiss(&mut self, list: Vec<(ConnectionNumber, DialectId, Fault)>, at: Timestamp) {
+        let mut users = Vec::with_capacity(list.len());
+        for (connection, dialect, fault) in list {
+            let Some(member) = self.drop_member(connection, dialect) else { continue };
             let worker = ConnectionId(connection).worker();
+            let channel = self.key.clone();
             self.workers.send(worker, Mail::Detach { connection, channel, dialect, fault });
-            self.left(&member.user, at);
+            users.push(member.principal.user.clone());
+        }
+        for user in users {
+            self.left(&user, at);
         }
     }
 

@@ -197,7 +197,10 @@ fn publish_here(workers: &Workers, key: &ChannelKey, event: Event, limits: RingL
 
 fn attach_here(home: &mut Home, request: AttachRequest) -> bool {
     let AttachRequest { connection, dialect, member, since, snapshot } = request;
+    // What could be resumed when the snapshot was asked about may be gone by now.
+    let lost = member.greeted && !home.key().is_application() && since.as_ref().is_none_or(|s| !home.can_resume(s));
     let opening = match snapshot {
+        None if lost => return false,
         Some((position, _)) if position.epoch != home.position().epoch => return false,
         Some((position, snapshot)) => Opening::AsOf { seq: position.seq, snapshot },
         None => Opening::Fresh(&mut |_| None),

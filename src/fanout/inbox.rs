@@ -26,12 +26,13 @@ pub enum Mail {
         link: Arc<dyn HomeLink>,
         frames: Vec<Frame>,
     },
-    /// To a subscriber that was behind: all up to `next`. `live`: it has caught up.
+    /// To a subscriber that was behind and pulled what follows `from`: all up to `next`. `live`: it has caught up.
     CatchUp {
         connection: ConnectionNumber,
         channel: ChannelKey,
         dialect: DialectId,
         frames: Vec<Frame>,
+        from: u64,
         next: u64,
         live: bool,
     },

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Published;
 use crate::domain::event::{Event, Growing, Numbered};
 use crate::domain::ids::{ConversationId, MessageId, PartId, Timestamp, TurnId};
+use crate::domain::message::{Part, PartBody};
 
 /// What one ring may hold, and what all together.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,9 @@ pub struct RingLimits {
     /// Bytes of all rings of the process.
     pub total_bytes: usize,
 }
+
+/// Deltas that lie in one entry at most.
+const LONGEST_RUN: usize = 512;
 
 /// Bytes of all rings.
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
@@ -84,13 +88,27 @@ impl Entry {
     }
 }
 
-/// Bytes of an event's text, roughly: messages and sessions are shared with the conversation that holds them.
+/// Bytes that an event holds, roughly: its own copy of what it is about, and the frame that was made of it.
 fn weight(event: &Event) -> usize {
     match event {
+        // What configuration calls the bytes of a history is the data.
         Event::Application { data, .. } => data.len(),
         Event::Delta { text, .. } => text.len(),
-        Event::PartChanged { .. } | Event::PartCreated { .. } | Event::MessageUpdated { .. } => 1024,
-        _ => 256,
+        Event::MessageCreated { message, .. } | Event::MessageUpdated { message, .. } => {
+            256 + message.parts.iter().map(part_weight).sum::<usize>()
+        }
+        Event::PartCreated { part, .. } | Event::PartChanged { part, .. } => part_weight(part),
+        Event::TodosUpdated { todos } => todos.iter().map(|todo| 128 + 2 * todo.content.len()).sum(),
+        _ => 512,
+    }
+}
+
+fn part_weight(part: &Part) -> usize {
+    256 + 2 * match &part.body {
+        PartBody::Text { text } | PartBody::Thinking { text, .. } => text.len(),
+        PartBody::ToolCall(_) => 512,
+        PartBody::ToolResult { result, .. } => result.output.len(),
+        PartBody::Attachment(attachment) => attachment.data.as_ref().map_or(0, String::len),
     }
 }
 
@@ -112,10 +130,12 @@ impl Ring {
     }
 
     pub fn push(&mut self, published: &Arc<Published>) {
+        // What is forgotten is forgotten by whole entries: a run is a small share of what the ring may hold.
+        let longest = (self.limits.events / 8).clamp(1, LONGEST_RUN);
         let before = self.entries.back().map_or(0, Entry::bytes);
         let grown = match (&published.numbered.event, self.entries.back_mut()) {
             (Event::Delta { part, offset, text, .. }, Some(Entry::Run(run)))
-                if run.part == *part && run.ends.last() == Some(&(*offset as u32)) && run.ends.len() < 4096 =>
+                if run.part == *part && run.ends.last() == Some(&(*offset as u32)) && run.ends.len() < longest =>
             {
                 run.ends.push((offset + text.len()) as u32);
                 run.at = published.numbered.at;
@@ -135,9 +155,8 @@ impl Ring {
             true => (self.limits.events / 4, self.limits.bytes / 4),
             false => (self.limits.events, self.limits.bytes),
         };
-        while (self.events > events.max(1) || self.bytes > bytes) && self.entries.len() > 1 {
-            self.drop_oldest();
-        }
+        // One event that is larger than a whole ring is not kept either.
+        while (self.events > events.max(1) || self.bytes > bytes) && self.drop_oldest() {}
         self.forget_old(published.numbered.at);
     }
 

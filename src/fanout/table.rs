@@ -13,10 +13,11 @@ use super::{Published, homes};
 use crate::domain::channel::{Channel, ChannelKey};
 use crate::domain::event::Greeting;
 use crate::domain::hub::{ConnectionNumber, DialectId};
-use crate::domain::ids::{ConversationId, OrganizationId};
+use crate::domain::ids::OrganizationId;
 use crate::doors::{DIALECTS, NATIVE};
 use crate::error::Fault;
 use crate::framing::Frame;
+use crate::telemetry;
 use crate::transport::{ConnectionId, Outbound, Pushed, on_drained, with_connection};
 
 struct Listener {
@@ -79,8 +80,8 @@ pub(super) fn receive(workers: &Workers, mail: Mail) {
         Mail::Attach { connection, channel, dialect, greeted, link, frames } => {
             attach(connection, channel, Listening { dialect, greeted, link }, &frames);
         }
-        Mail::CatchUp { connection, channel, dialect, frames, next, live } => {
-            catch_up(connection, &channel, dialect, &frames, next, live);
+        Mail::CatchUp { connection, channel, dialect, frames, from, next, live } => {
+            catch_up(connection, (&channel, dialect), &frames, from, (next, live));
         }
         Mail::Detach { connection, channel, dialect, fault } => detach(connection, &channel, dialect, &fault),
         Mail::Reset { channel, greeting, link } => reset(&channel, &greeting, &link),
@@ -118,7 +119,7 @@ fn push(listener: &mut Listener, frames: &[Frame], seq: u64) {
     if over {
         listener.behind = Some(Behind { seq, pulled: false });
         listener.outbound.set_lagging(true);
-        metrics::counter!("switchboard_subscribers_lagged_total").increment(1);
+        metrics::counter!(telemetry::LAGGED).increment(1);
     }
 }
 
@@ -130,7 +131,9 @@ struct Listening {
 }
 
 fn attach(connection: ConnectionNumber, channel: ChannelKey, how: Listening, frames: &[Frame]) {
-    let Some(outbound) = with_connection(ConnectionId(connection), Rc::clone) else {
+    // A socket that is closing hears nothing any more, and its connection may have left already.
+    let open = with_connection(ConnectionId(connection), Rc::clone).filter(|outbound| outbound.is_open());
+    let Some(outbound) = open else {
         // Later: the home that sent this letter is still at work on it.
         actix_rt::spawn(async move { how.link.detach(connection, how.dialect) });
         return;
@@ -152,14 +155,17 @@ fn attach(connection: ConnectionNumber, channel: ChannelKey, how: Listening, fra
 
 fn catch_up(
     connection: ConnectionNumber,
-    channel: &ChannelKey,
-    dialect: DialectId,
+    (channel, dialect): (&ChannelKey, DialectId),
     frames: &[Frame],
-    next: u64,
-    live: bool,
+    from: u64,
+    (next, live): (u64, bool),
 ) {
     TABLE.with_borrow_mut(|table| {
         let Some(listener) = table.find(connection, channel, dialect) else { return };
+        // It subscribed anew, or the numbering restarted, while the answer to its old pull was on its way.
+        if listener.behind.as_ref().is_none_or(|b| !b.pulled || b.seq != from) {
+            return;
+        }
         for frame in frames {
             listener.outbound.push(frame);
         }
@@ -267,14 +273,14 @@ pub fn unlisten(connection: ConnectionNumber, channel: &ChannelKey, dialect: Dia
     taken.is_some()
 }
 
-/// Whether a connection of this worker hears a conversation in that dialect.
+/// Whether a connection of this worker hears a channel in that dialect.
 pub fn is_listening(
     connection: ConnectionNumber,
     organization: &OrganizationId,
-    id: ConversationId,
+    channel: &Channel,
     dialect: DialectId,
 ) -> bool {
-    let channel = ChannelKey::new(organization.clone(), &Channel::Session(id));
+    let channel = ChannelKey::new(organization.clone(), channel);
     TABLE.with_borrow_mut(|table| table.find(connection, &channel, dialect).is_some())
 }
 

@@ -8,7 +8,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::{Edge, Refusal};
 use crate::auth::Head;
 use crate::error::Fault;
-use crate::telemetry;
 
 pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
@@ -18,7 +17,7 @@ pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Resu
         return Err(Fault::forbidden("metrics are for this machine and for administrators of the hub").into());
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, kind)).body(telemetry::render(&edge.metrics)))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, kind)).body(edge.metrics.render()))
 }
 
 /// A page whose own name was pointed at this machine sends that name, and gets nothing.

@@ -10,12 +10,12 @@ mod sign_in;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, web};
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::auth::{Authenticator, Route};
 use crate::config::Config;
 use crate::domain::principal::Principal;
 use crate::error::Fault;
+use crate::telemetry::Metrics;
 
 pub use around::{RequestId, around};
 pub use fault::{Refusal, fault_json};
@@ -26,7 +26,7 @@ pub use page::routes as page_routes;
 pub struct Edge {
     pub config: Arc<Config>,
     pub auth: Arc<Authenticator>,
-    pub metrics: PrometheusHandle,
+    pub metrics: Metrics,
     pub readiness: Readiness,
 }
 

@@ -146,7 +146,13 @@ fn broken(place: &str, error: &PayloadError) -> ProviderFault {
         PayloadError::EncodingCorrupted | PayloadError::UnknownLength => ProviderFaultKind::Malformed,
         _ => ProviderFaultKind::Network,
     };
-    ProviderFault::new(kind, format!("the connection to {place} broke: {error}"))
+    let how = match error {
+        // Its own text shows the operating system's error as a programmer would print it.
+        PayloadError::Incomplete(Some(cause)) => format!("broke in mid-answer: {cause}"),
+        PayloadError::Incomplete(None) => "ended in mid-answer".to_owned(),
+        other => format!("broke: {other}"),
+    };
+    ProviderFault::new(kind, format!("the connection to {place} {how}"))
 }
 
 /// The client of one worker for one provider. Connections are kept and used again.

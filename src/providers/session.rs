@@ -10,6 +10,7 @@ use futures_util::stream::{self, LocalBoxStream};
 use super::http::{Body, Call, Failure, Transport};
 use super::sse;
 use crate::domain::generation::{ProviderFault, ProviderFaultKind, StreamEvent};
+use crate::telemetry;
 
 /// How long the rest of a finished answer is read, so that its connection can be used again.
 const TAIL: Duration = Duration::from_millis(200);
@@ -58,6 +59,7 @@ pub async fn start<R: Reader + 'static>(
         if !failure.may_retry || tried >= retry.attempts {
             return Err(failure.fault);
         }
+        metrics::counter!(telemetry::PROVIDER_RETRIES, "provider" => transport.name.clone()).increment(1);
         let wait = retry.wait(tried, failure.wait, uuid::Uuid::now_v7().as_u128() as u32);
         tracing::warn!(
             provider = transport.name,

@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,7 @@ use super::sqlite::{Checkpoints, FileLock};
 use super::tails::{Change, Tails};
 use super::{CommitHook, CommitPoint, postgres};
 use crate::domain::record::{Batch, Write};
+use crate::telemetry;
 
 /// Jobs that may wait.
 pub(super) const QUEUE_JOBS: usize = 4096;
@@ -137,6 +139,7 @@ impl Writer {
                 }
             }
             Err(fault) => {
+                metrics::counter!(telemetry::STORE_FAILURES).increment(1);
                 tracing::warn!(error = %fault, batches = answers.len(), "a commit failed");
                 // A connection that failed once is not trusted: the next group gets a new one.
                 self.connection = None;
@@ -158,6 +161,7 @@ impl Writer {
         if work.iter().all(|(work, _)| matches!(work, Work::Flush | Work::Stop)) {
             return Ok(vec![Ok(()); work.len()]);
         }
+        let begun = Instant::now();
         self.connect()?;
         let Some(connection) = &mut self.connection else {
             return Err(CommitFault::Unavailable("no connection".into()));
@@ -191,6 +195,7 @@ impl Writer {
             let _ = connection.batch_execute("rollback");
             return Err(error.into());
         }
+        metrics::histogram!(telemetry::STORE_COMMIT_SECONDS).record(begun.elapsed().as_secs_f64());
         self.tails.apply(changes);
         self.point(CommitPoint::After);
         Ok(results)

@@ -141,7 +141,7 @@ impl HttpFetch {
             return Err(Fault::field("allow_private", format!("{} needs to be exactly one host:port", rule.host)));
         }
         Ok(Self(Rc::new(Fetcher {
-            hosts: rules("hosts", &settings.hosts)?,
+            hosts: rules("allow_hosts", &settings.hosts)?,
             private,
             resolver,
             tls,
@@ -202,8 +202,10 @@ impl Fetcher {
         let is_private_friend = self.private.iter().any(|rule| rule.fits(&host, port));
         if !is_private_friend && !self.hosts.iter().any(|rule| rule.fits(&host, port)) {
             return Err(match self.hosts.is_empty() {
-                true => "no host may be read: the setting tools.http_fetch.hosts is empty".to_owned(),
-                false => format!("{host}:{port} may not be read: it is not in the setting tools.http_fetch.hosts"),
+                true => "no host may be read: the setting tools.http_fetch.allow_hosts is empty".to_owned(),
+                false => {
+                    format!("{host}:{port} may not be read: it is not in the setting tools.http_fetch.allow_hosts")
+                }
             });
         }
         let addresses = match url.host() {

@@ -2,13 +2,31 @@
 
 mod support;
 
+mod adversarial;
+mod approvals;
+mod bad_frames;
+mod doors;
+mod fan_out;
 mod first_conversation;
 mod full_disk;
+mod handshake;
 mod idempotency;
 mod kill_points;
 mod kills;
+mod metrics;
+mod organizations;
 mod panics;
 mod postgres;
 mod power_cut;
+mod provider_faults;
+mod publishing;
+mod real_model;
+mod resume;
 mod shutdown;
+mod slow_readers;
 mod stop_before_commit;
+mod stopping;
+mod subscribing;
+mod tls;
+mod tool_turns;
+mod wider_channels;

@@ -4,7 +4,8 @@
 //
 // Prints `ready http://127.0.0.1:PORT/v1`, then `taken N` and `freed N TOKENS` for each request. Ends with its standard
 // input. SLOTS: requests at a time (4), one more is refused with 429. FORCE_TOOLS=1: a request that offers tools must
-// call the first one, as with tool_choice "required"; a model this small would never do so by itself.
+// call the first one, as with tool_choice "required", and answers in words once it has the result; a model this small
+// would do neither by itself.
 
 import http from "node:http";
 import { getLlama, LlamaChat, LlamaJsonSchemaGrammar } from "node-llama-cpp";
@@ -35,10 +36,17 @@ function toHistory(messages) {
 }
 
 /** The tool that must be called, or nothing. */
-function forcedTool({ tools, tool_choice: choice }) {
+function forcedTool({ messages, tools, tool_choice: choice }) {
   if (!tools?.length) return undefined;
+  if (forceTools && messages.at(-1).role === "tool") return undefined;
   const named = tools.find((tool) => tool.function.name === choice?.function?.name);
   return named ?? (forceTools || choice === "required" ? tools[0] : undefined);
+}
+
+/** What a grammar can hold the model to: a property that may be absent and has a pattern is left out. */
+function enforceable({ properties = {}, required = [], ...schema }) {
+  const kept = Object.entries(properties).filter(([name, { pattern }]) => !pattern || required.includes(name));
+  return { ...schema, properties: Object.fromEntries(kept) };
 }
 
 function refuse(response, status, type, message) {
@@ -67,7 +75,7 @@ async function answer(body, response) {
       maxTokens: body.max_tokens ?? body.max_completion_tokens ?? 128,
       temperature: body.temperature ?? 0.7,
       seed: body.seed,
-      grammar: tool && new LlamaJsonSchemaGrammar(llama, tool.function.parameters),
+      grammar: tool && new LlamaJsonSchemaGrammar(llama, enforceable(tool.function.parameters)),
       signal: abort.signal,
       stopOnAbortSignal: true,
       onTextChunk: (text) => delta(tool ? { tool_calls: [{ index: 0, function: { arguments: text } }] } : { content: text }),

@@ -89,7 +89,7 @@ async fn a_page_is_read_with_its_status_and_nothing_of_ours_is_told() {
 async fn only_listed_hosts_and_ports_are_read() {
     let names = || Names::new(vec![("example.org", vec![vec!["10.0.0.1:80".parse().expect("an address")]])]);
     let none = refusal(&tool(&settings(&[], &[]), names()), "http://example.org/").await;
-    assert_eq!(none, "no host may be read: the setting tools.http_fetch.hosts is empty");
+    assert_eq!(none, "no host may be read: the setting tools.http_fetch.allow_hosts is empty");
     let some = tool(&settings(&["example.org", "*.example.net", "example.com:8080"], &[]), names());
     for stranger in [
         "http://example.org.evil.test/",
@@ -103,7 +103,7 @@ async fn only_listed_hosts_and_ports_are_read() {
         "http://.example.net/",
     ] {
         let why = refusal(&some, stranger).await;
-        assert!(why.ends_with("it is not in the setting tools.http_fetch.hosts"), "{stranger}: {why}");
+        assert!(why.ends_with("it is not in the setting tools.http_fetch.allow_hosts"), "{stranger}: {why}");
     }
     // These are listed: what stops them comes later.
     for (listed, why) in [
@@ -335,7 +335,7 @@ async fn tls_is_checked_against_the_name() {
 fn entries_that_are_no_hosts_are_refused_at_the_start() {
     for bad in ["", "*", "*.*", "a b", "http://example.org", "example.org/path", "user@example.org", "ex*mple.org"] {
         let refused = HttpFetch::new(&settings(&[bad], &[]), tls(&[]).expect("TLS")).err().expect("it is refused");
-        assert!(refused.message.starts_with("hosts: "), "{bad}: {refused}");
+        assert!(refused.message.starts_with("allow_hosts: "), "{bad}: {refused}");
     }
     for bad in ["example.org", "*.example.org:80"] {
         assert!(HttpFetch::new(&settings(&[], &[bad.to_owned()]), tls(&[]).expect("TLS")).is_err(), "{bad}");

@@ -100,13 +100,20 @@ impl ConversationActor {
     pub(super) fn tell(&mut self, events: Vec<Event>, effects: Vec<Effect>, context: &mut Context<Self>) {
         let at = SystemSource.now();
         for event in events {
+            if let Event::SessionUpdated { .. } = &event {
+                self.dismiss_shut_out(context);
+            }
             self.tell_others(&event);
+            super::gauges::count(&event);
             if let Some(home) = &mut self.home {
                 home.publish(event, at);
             }
         }
         for effect in effects {
             self.perform(effect, context);
+        }
+        if let State::Live(live) = &mut self.state {
+            live.share.set(&live.machine);
         }
         self.arm_checkpoint(context);
         self.arm_alarm(context);

@@ -65,6 +65,7 @@ impl ConversationActor {
             checkpoint_armed: false,
             behind: 0,
             alarm: None,
+            share: super::gauges::Share::default(),
             deleting: None,
         };
         self.state = State::Live(Box::new(live));
@@ -140,14 +141,13 @@ impl ConversationActor {
         let unused = SystemSource.now().since(self.last_used) > self.shared.settings.rest_after;
         if idle && deserted && unused {
             let forget = Forget { place: self.place.clone(), address: context.address() };
-            // The registry forgets the address first; a letter that comes before it answers keeps the actor awake.
-            let asked = SystemSource.now();
+            // The registry forgets the address first, and until it has no letter is taken: one that changed anything
+            // afterwards would do so beside the conversation's next actor.
             let then = self.registry.send(forget).into_actor(self).map(move |_, actor, context| {
-                if actor.last_used < asked && actor.home.as_ref().is_none_or(Home::is_deserted) {
-                    context.stop();
-                }
+                actor.state = State::Leaving;
+                context.address().do_send(Leave);
             });
-            context.spawn(then);
+            context.wait(then);
         }
     }
 
@@ -167,10 +167,24 @@ impl ConversationActor {
 
     pub(super) fn dismiss_all(&mut self, fault: &Fault) {
         let Some(home) = &mut self.home else { return };
-        let everybody: Vec<_> = home.members().map(|(connection, dialect, _)| (connection, dialect)).collect();
-        for (connection, dialect) in everybody {
-            home.dismiss(connection, dialect, fault, SystemSource.now());
+        let everybody = home.members().map(|(connection, dialect, _)| (connection, dialect, fault.clone())).collect();
+        home.dismiss(everybody, SystemSource.now());
+    }
+
+    /// Ends the subscriptions of those who may not watch any more, before they hear what shut them out.
+    pub(super) fn dismiss_shut_out(&mut self, context: &mut Context<Self>) {
+        let Some((home, live)) = self.both() else { return };
+        let settings = &live.machine.settings;
+        let judged = home.members().filter_map(|(connection, dialect, member)| {
+            let fault = policy::conversation(&member.principal, settings, Access::Watch).err()?;
+            Some((connection, dialect, fault))
+        });
+        let shut_out: Vec<_> = judged.collect();
+        if shut_out.is_empty() {
+            return;
         }
+        home.dismiss(shut_out, SystemSource.now());
+        self.count_answerers(context);
     }
 
     /// Nothing runs any more: the rows go, and everybody is told.

@@ -5,6 +5,7 @@
 
 mod commands;
 mod drive;
+mod gauges;
 mod life;
 
 pub(super) use life::{from_commit, from_store};
@@ -117,6 +118,8 @@ enum State {
     },
     /// There is no such conversation.
     Absent,
+    /// The registry has forgotten this actor: whoever wrote to it asks the registry once more.
+    Leaving,
 }
 
 impl State {
@@ -125,10 +128,19 @@ impl State {
         match self {
             Self::Down { fault, .. } => fault.clone(),
             Self::Absent => Fault::not_found("session"),
+            Self::Leaving => Fault::unavailable(LEAVING),
             Self::Live(_) | Self::Loading => Fault::unavailable("the session is being loaded"),
         }
     }
 }
+
+/// The text of the answer that sends a letter to the registry again. Nothing was done with the letter.
+pub(super) const LEAVING: &str = "the session is leaving memory; ask again";
+
+/// To oneself: all letters that came before are answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
 
 struct Live {
     machine: Conversation,
@@ -142,6 +154,7 @@ struct Live {
     /// Batches under way that nobody waits for.
     behind: usize,
     alarm: Option<(Timestamp, SpawnHandle)>,
+    share: gauges::Share,
     /// Whoever deletes, and as which asker it waits until nothing runs any more.
     deleting: Option<(Asker, oneshot::Sender<Result<Reply, Fault>>)>,
 }
@@ -210,7 +223,7 @@ impl ConversationActor {
         let machine = &live.machine;
         let principal = &attach.caller.principal;
         let member = Member {
-            user: principal.user.clone(),
+            principal: principal.clone(),
             greeted: attach.listen.greeted,
             answers: policy::conversation(principal, &machine.settings, Access::Approve).is_ok(),
         };
@@ -336,6 +349,14 @@ impl Handler<Report> for ConversationActor {
 
     fn handle(&mut self, report: Report, context: &mut Self::Context) {
         self.guarded(context, |actor, context| actor.report(report, context));
+    }
+}
+
+impl Handler<Leave> for ConversationActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, context: &mut Self::Context) {
+        context.stop();
     }
 }
 

@@ -49,8 +49,19 @@ fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 }
 
 /// The whole frame by hand: this is the hot path, and only the data differs.
-pub(super) fn write_event(out: &mut Vec<u8>, event: &Numbered) {
-    out.extend_from_slice(b"{\"type\":\"event\",\"channel\":");
+fn write_event(out: &mut Vec<u8>, event: &Numbered) {
+    out.extend_from_slice(b"{\"type\":\"event\",");
+    write_fields(out, event);
+}
+
+/// An event within a list: what it is needs no saying there.
+pub(super) fn write_listed(out: &mut Vec<u8>, event: &Numbered) {
+    out.push(b'{');
+    write_fields(out, event);
+}
+
+fn write_fields(out: &mut Vec<u8>, event: &Numbered) {
+    out.extend_from_slice(b"\"channel\":");
     put(out, event.channel.name());
     let _ = write!(out, ",\"seq\":{}", event.seq);
     if event.from_seq != event.seq {

@@ -29,14 +29,20 @@ pub struct Limits {
 /// Turns `serde`'s complaint into one that names the field.
 pub fn field_error(error: serde_path_to_error::Error<serde_json::Error>) -> Fault {
     let path = error.path().to_string();
+    // A text that ends too early ends in a field without a name.
+    let path = path.trim_end_matches('?').trim_end_matches('.');
     let inner = error.into_inner().to_string();
     // The position within the text helps nobody who sent one line.
     let text = inner.split(" at line ").next().unwrap_or(&inner).to_owned();
-    if path == "." || path.is_empty() { Fault::new(Code::BadRequest, text) } else { Fault::field(&path, text) }
+    if path.is_empty() { Fault::new(Code::BadRequest, text) } else { Fault::field(path, text) }
 }
 
 fn params<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Fault> {
     let text = raw.unwrap_or("{}");
+    // A struct can be read from an array too, by position: that is no form of this protocol.
+    if !text.starts_with('{') {
+        return Err(Fault::field("params", "not an object"));
+    }
     let mut from = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut from).map_err(field_error)
 }

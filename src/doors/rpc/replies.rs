@@ -3,7 +3,7 @@
 use protocol::{methods as m, model as w};
 use serde::Serialize;
 
-use super::encode::write_event;
+use super::encode::write_listed;
 use crate::domain::approval::ApprovalState;
 use crate::domain::command::{Page, Period, Reply, UsageReport};
 use crate::domain::event::PresenceList;
@@ -75,7 +75,7 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
                 if index > 0 {
                     out.push(b',');
                 }
-                write_event(out, event);
+                write_listed(out, event);
             }
             out.extend_from_slice(b"]}");
         }

@@ -23,6 +23,22 @@ impl Client {
     pub async fn connect(address: &str, token: &str) -> Self {
         let url = format!("ws://{address}/ws?token={token}");
         let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the socket opens");
+        Self::over(socket)
+    }
+
+    /// A client over a socket that is open already.
+    pub fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
+    }
+
+    /// A client whose kernel takes few bytes before the other side has to wait.
+    pub async fn connect_narrow(address: &str, token: &str, receive_buffer: u32) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(receive_buffer).expect("the buffer is set");
+        let stream = socket.connect(address.parse().expect("an address")).await.expect("it connects");
+        let url = format!("ws://{address}/ws?token={token}");
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("the socket opens");
         Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
     }
 
@@ -32,7 +48,24 @@ impl Client {
     }
 
     pub async fn send_text(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.expect("the frame is sent");
+        self.send_message(Message::text(text)).await;
+    }
+
+    /// Sends frames that arrive together.
+    pub async fn send_together(&mut self, frames: &[Value]) {
+        for frame in frames {
+            self.socket.feed(Message::text(frame.to_string())).await.expect("the frame is taken");
+        }
+        self.socket.flush().await.expect("the frames are sent");
+    }
+
+    pub async fn send_message(&mut self, message: Message) {
+        self.socket.send(message).await.expect("the frame is sent");
+    }
+
+    /// Sends a frame whatever becomes of it: the socket may be closed by then.
+    pub async fn throw(&mut self, message: Message) {
+        let _ = self.socket.send(message).await;
     }
 
     /// The next frame from the socket, not from what waits; `None` once closed. Gaps and repeats panic.
@@ -76,6 +109,19 @@ impl Client {
         }
     }
 
+    /// All frames up to the answer to a ping that is sent now. What the hub had told before is among them.
+    pub async fn until_pong(&mut self) -> Vec<Value> {
+        self.send(json!({"type": "ping"})).await;
+        let mut seen = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == "pong" {
+                return seen;
+            }
+            seen.push(frame);
+        }
+    }
+
     /// The next frame, what waits first; panics where the socket is closed.
     pub async fn next(&mut self) -> Value {
         match self.waiting.pop_front() {
@@ -104,6 +150,11 @@ impl Client {
             }
             self.waiting.push_back(frame);
         }
+    }
+
+    /// Takes all frames that wait: what came before now.
+    pub fn take_waiting(&mut self) -> Vec<Value> {
+        self.waiting.drain(..).collect()
     }
 
     /// The next event of that name; its `data`.
@@ -157,7 +208,17 @@ impl Client {
         // What this client knew of the channel is replaced by what it is told now.
         self.positions.remove(channel);
         self.send(json!({"type": "subscribe", "channels": [channel], "since": since, "id": id})).await;
-        self.find(|f| f["type"] == "subscribed" && f["channel"] == channel).await
+        let subscribed = self.find(|f| f["type"] == "subscribed" && f["channel"] == channel).await;
+        self.find(|f| f["type"] == "response" && f["id"] == id.as_str()).await;
+        subscribed
+    }
+
+    /// Subscribes without being told where the channels stand.
+    pub async fn subscribe_bare(&mut self, channels: &[&str]) {
+        self.send(json!({"type": "subscribe", "channels": channels})).await;
+        // What changes subscriptions is done in order: once this is answered, so is that.
+        self.send(json!({"type": "unsubscribe", "channels": ["app:never"], "id": "bare"})).await;
+        self.find(|f| f["id"] == "bare").await;
     }
 
     /// A new session's id.

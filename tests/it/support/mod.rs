@@ -3,15 +3,20 @@
 mod client;
 mod counter;
 mod hub;
+mod mirror;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;
+#[path = "../../support/peer.rs"]
+pub mod peer;
 #[path = "../../support/postgres.rs"]
 pub mod postgres;
+pub mod upstream;
 mod watcher;
 
 pub use client::Client;
 pub use counter::Counter;
 pub use hub::{Hub, HubOptions};
+pub use mirror::Mirror;
 pub use watcher::{Picture, Watcher, assert_converged, text_of};
 
 /// Runs an async test on one thread.
@@ -27,4 +32,21 @@ pub fn run_for<T>(limit: u64, test: impl Future<Output = T>) -> T {
     local.block_on(&runtime, async {
         tokio::time::timeout(limit, test).await.expect("the test took longer than its limit")
     })
+}
+
+/// Numbers that look random and are the same in every run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// 0 to `sides` - 1.
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
 }

@@ -1,0 +1,3 @@
+//! Cases that broke others, by their numbers.
+
+mod channels;

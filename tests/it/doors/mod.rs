@@ -1,0 +1,4 @@
+//! Each door's own words.
+
+mod flat;
+mod methods;
