@@ -194,6 +194,8 @@ async fn begin(hub: &Hub, token: &str, session: Option<&str>) -> Life {
         Some(session) => session.to_owned(),
         None => client.session().await,
     };
+    // A session that is lost is a failure here, not a wait.
+    client.call("sessions.get", json!({"sessionId": session})).await;
     client.subscribe(&format!("session:{session}"), None).await;
     client.find(|f| f["type"] == "response").await;
     Life { client, session, outstanding: 0 }
