@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_web::{App, middleware, web};
 use secrecy::SecretString;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::actors::connection::ConnectionKit;
@@ -59,9 +59,11 @@ pub struct Running {
 pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
     let drain = Duration::from_secs(config.server.drain_seconds);
     let running = start(config, store).await?;
+    let mut signals = Signals::listen()?;
     ready(&running);
-    wait_for_signal().await?;
-    stop(running, drain).await
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping");
+    stop(running, drain, &mut signals).await
 }
 
 async fn start(config: Config, settings: StoreSettings) -> Result<Running, String> {
@@ -220,24 +222,33 @@ async fn bring_back(store: Store, registry: Addr<Registry>, workers: usize) {
     }
 }
 
-async fn wait_for_signal() -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal = name, "stopping");
-    Ok(())
+/// What tells the hub to stop. Kept over the stop itself, so that no second signal is missed.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, String> {
+        let of = |kind| signal(kind).map_err(|e| format!("signals cannot be listened to: {e}"));
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
-async fn stop(running: Running, drain: Duration) -> Result<(), String> {
+async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Result<(), String> {
     let Running { server, store, registry, edge, .. } = running;
     let handle: Handle = server.handle();
     edge.readiness.stop();
     handle.pause().await;
-    end_turns(&store, &registry, drain).await;
+    end_turns(&store, &registry, drain, signals).await;
     let close = Close::new(close::RESTARTING, "the hub restarts: come back in a moment");
     let left = handle.close_all(close, FAREWELL).await;
     if left > 0 {
@@ -252,13 +263,15 @@ async fn stop(running: Running, drain: Duration) -> Result<(), String> {
 
 /// Turns get until `drain`, or a second signal, to end by themselves, and none is started. What still runs then is
 /// marked `interrupted`.
-async fn end_turns(store: &Store, registry: &Addr<Registry>, drain: Duration) {
+async fn end_turns(store: &Store, registry: &Addr<Registry>, drain: Duration, signals: &mut Signals) {
     let everybody = registry.send(LastCall).await.unwrap_or_default();
     let until = tokio::time::Instant::now() + drain;
-    let mut hurry = std::pin::pin!(wait_for_signal());
     while tell_all(&everybody, false).await > 0 && tokio::time::Instant::now() < until {
         tokio::select! {
-            _ = &mut hurry => break,
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping at once");
+                break;
+            }
             () = actix_rt::time::sleep(Duration::from_millis(50)) => {}
         }
     }

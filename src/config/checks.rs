@@ -344,9 +344,9 @@ mod tests {
     fn connections_are_what_open_files_leave_room_for() {
         let server = with(&[]).server;
         assert_eq!(server.connection_limits(1128), (1000, 1000));
-        assert_eq!(server.connection_limits(10), (16, 4));
+        assert_eq!(server.connection_limits(10), (16, 16));
         let set = with(&[("SWITCHBOARD_SERVER__MAX_CONNECTIONS", "50")]).server;
-        assert_eq!(set.connection_limits(1128), (50, 12));
+        assert_eq!(set.connection_limits(1128), (50, 50));
     }
 
     #[test]

@@ -183,6 +183,10 @@ impl Store {
             Backend::Sqlite(_) => Some(Checkpoints::start(&backend)?),
             Backend::Postgres(_) => None,
         };
+        // What a crash left in the log is moved now: a hub that is killed again and again would never get to it.
+        if let Some(checkpoints) = &checkpoints {
+            checkpoints.ask();
+        }
         let pool = Pool::builder()
             .max_size(settings.pool.max(1))
             .min_idle(Some(1))

@@ -38,7 +38,7 @@ fn errors_have_one_shape() {
     let hub = Hub::start(&data.path(), &[]);
     for (method, path, status, code) in [
         ("GET", "/api/v1/nothing", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("DELETE", "/health", 405, "unknown_method"),
         ("GET", "/sign-out", 405, "unknown_method"),
         ("GET", "/api/v1/session", 401, "unauthorized"),

@@ -17,11 +17,19 @@ impl ConversationActor {
     pub(super) fn ask(&mut self, ask: Ask, context: &mut Context<Self>) {
         let Ask { caller, command, answer } = ask;
         let access = access_of(&command);
-        if let Err(fault) = self.allowed(&caller, access) {
+        let checked = match command {
+            SessionCommand::Get | SessionCommand::Messages { .. } => self.readable(&caller).map(|_| ()),
+            _ => self.allowed(&caller, access).map(|_| ()),
+        };
+        if let Err(fault) = checked {
             let _ = answer.send(Err(fault));
             return;
         }
         match command {
+            SessionCommand::Get => {
+                let row = self.readable(&caller).map(|row| Reply::Session(Box::new(row.clone())));
+                let _ = answer.send(row);
+            }
             SessionCommand::Send(NewMessage { once: Some(once), .. }) if once.key.is_empty() => {
                 let _ = answer.send(Err(Fault::field("idempotencyKey", "is empty")));
             }
@@ -61,7 +69,6 @@ impl ConversationActor {
         let source = &mut SystemSource;
         let session = |live: &Live| Reply::Session(Box::new(live.machine.settings.clone()));
         Ok(match command {
-            SessionCommand::Get => Decided::Now(session(live)),
             SessionCommand::Change(change) => {
                 refuse_unknown_agent(&settings, &change)?;
                 let outcome = live.machine.change(change, source)?;
@@ -116,7 +123,10 @@ impl ConversationActor {
                 }
             }
             // Handled before.
-            SessionCommand::Send(_) | SessionCommand::Messages { .. } | SessionCommand::Delete => {
+            SessionCommand::Get
+            | SessionCommand::Send(_)
+            | SessionCommand::Messages { .. }
+            | SessionCommand::Delete => {
                 return Err(Fault::plain(Code::Internal));
             }
         })

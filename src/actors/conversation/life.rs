@@ -3,7 +3,8 @@
 use super::*;
 use crate::domain::conversation::Outcome;
 use crate::domain::event::Event;
-use crate::domain::record::{Batch, Stored, Write};
+use crate::domain::record::{Batch, Write};
+use crate::domain::settings::Settings;
 use crate::fanout::{PresenceRule, new_epoch};
 use crate::store::{CommitFault, StoreFault};
 
@@ -28,17 +29,20 @@ impl ConversationActor {
         let settings = self.shared.settings.clone();
         let (organization, id) = self.place.clone();
         let load = async move {
-            let stored = store.load(&organization, id, LOADED_MESSAGES, LOADED_BYTES).await.map_err(from_store)?;
+            let unread = |fault| (from_store(fault), None);
+            let stored = store.load(&organization, id, LOADED_MESSAGES, LOADED_BYTES).await.map_err(unread)?;
             let Some(stored) = stored else { return Ok(Loaded::Nothing) };
-            let Stored { settings: row, .. } = &stored;
-            let rules = settings.rules(&row.agent).ok_or_else(|| Fault::unavailable("no agent is configured"))?;
+            let row = Some(Box::new(stored.settings.clone()));
+            let Some(rules) = settings.rules(&stored.settings.agent) else {
+                return Err((Fault::unavailable("no agent is configured"), row));
+            };
             let (machine, mut outcome) = Conversation::recover(stored, rules, &mut SystemSource);
             let writes = std::mem::take(&mut outcome.writes);
             if !writes.is_empty() {
                 let at = SystemSource.now();
                 let ended = super::gauges::ends(&writes);
                 let batch = Batch { organization, conversation: id, at, writes, idempotency: None };
-                store.commit(batch).await.map_err(from_commit)?;
+                store.commit(batch).await.map_err(|fault| (from_commit(fault), row))?;
                 ended.into_iter().for_each(super::gauges::count_end);
             }
             Ok(Loaded::Ready(Box::new(machine), outcome))
@@ -46,7 +50,7 @@ impl ConversationActor {
         let then = load.into_actor(self).map(|loaded, actor, context| match loaded {
             Ok(Loaded::Nothing) => actor.absent(context),
             Ok(Loaded::Ready(machine, outcome)) => actor.come_alive(machine, outcome, context),
-            Err(fault) => actor.try_again(fault, context),
+            Err((fault, readable)) => actor.try_again(fault, readable, context),
         });
         context.wait(then);
     }
@@ -92,9 +96,9 @@ impl ConversationActor {
         context.run_later(Duration::from_secs(1), |_, context| context.stop());
     }
 
-    fn try_again(&mut self, fault: Fault, context: &mut Context<Self>) {
+    fn try_again(&mut self, fault: Fault, readable: Option<Box<Settings>>, context: &mut Context<Self>) {
         tracing::warn!(conversation = %self.place.1, %fault, tries = self.tries, "a conversation could not be loaded");
-        self.state = State::Down { fault };
+        self.state = State::Down { fault, readable };
         let pause = Duration::from_millis(200 << self.tries.min(6)).min(LONGEST_PAUSE);
         self.tries += 1;
         context.run_later(pause, |actor, context| {

@@ -28,6 +28,7 @@ use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId, Listen};
 use crate::domain::ids::{Source, SystemSource, Timestamp};
 use crate::domain::policy::{self, Access};
+use crate::domain::settings::Settings;
 use crate::error::{Fault, close};
 use crate::fanout::{self, Home, HomeLink, Member, Opening};
 use crate::transport::Close;
@@ -112,9 +113,22 @@ enum State {
     /// Its rows cannot be read or settled at the moment; tried again until they can.
     Down {
         fault: Fault,
+        /// Its row, where only the settling of it failed: what is on disk can be read.
+        readable: Option<Box<Settings>>,
     },
     /// There is no such conversation.
     Absent,
+}
+
+impl State {
+    /// Why the conversation cannot be had.
+    fn why_not(&self) -> Fault {
+        match self {
+            Self::Down { fault, .. } => fault.clone(),
+            Self::Absent => Fault::not_found("session"),
+            Self::Live(_) | Self::Loading => Fault::unavailable("the session is being loaded"),
+        }
+    }
 }
 
 struct Live {
@@ -160,9 +174,7 @@ impl ConversationActor {
     fn live(&mut self) -> Result<&mut Live, Fault> {
         match &mut self.state {
             State::Live(live) => Ok(live),
-            State::Down { fault } => Err(fault.clone()),
-            State::Absent => Err(Fault::not_found("session")),
-            State::Loading => Err(Fault::unavailable("the session is being loaded")),
+            other => Err(other.why_not()),
         }
     }
 
@@ -172,6 +184,18 @@ impl ConversationActor {
         let live = self.live()?;
         policy::conversation(&caller.principal, &live.machine.settings, access)?;
         Ok(live)
+    }
+
+    /// The conversation's row as it is on disk, if the caller may see it: also where nothing can be written.
+    fn readable(&mut self, caller: &Caller) -> Result<&Settings, Fault> {
+        self.last_used = SystemSource.now();
+        let row = match &self.state {
+            State::Live(live) => &live.machine.settings,
+            State::Down { readable: Some(row), .. } => row,
+            other => return Err(other.why_not()),
+        };
+        policy::conversation(&caller.principal, row, Access::Watch)?;
+        Ok(row)
     }
 
     /// The home and the machine, both at once.

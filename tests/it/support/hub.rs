@@ -149,10 +149,14 @@ impl Hub {
         self.child.wait().expect("the hub can be waited for")
     }
 
-    /// SIGTERM, and the exit status.
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub fn signal_term(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the signal is sent");
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal_term();
         self.wait()
     }
 

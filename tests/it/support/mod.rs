@@ -7,6 +7,8 @@ mod hub;
 pub mod mock_http;
 #[path = "../../support/peer.rs"]
 pub mod peer;
+#[path = "../../support/postgres.rs"]
+pub mod postgres;
 pub mod upstream;
 mod watcher;
 
