@@ -262,12 +262,12 @@ fn breaches(module: &[String], text: &str) -> Vec<String> {
                     wrong.push(format!("{from} may not import {to}: {named}"));
                 }
             }
-            Some((_, rest)) if rest.first().is_some_and(|name| name == "protocol") => {
-                if !may.contains(&"crates/protocol") && !may.contains(&"all") {
+            Some((_, rest)) => {
+                if rest.first().is_some_and(|name| name == "protocol")
+                    && ![&"crates/protocol", &"all"].iter().any(|n| may.contains(n))
+                {
                     wrong.push(format!("{from} may not import crates/protocol: {}", rest.join("::")));
                 }
-            }
-            Some((_, rest)) => {
                 let Some(users) = rest.first().and_then(|name| outside.get(name.as_str())) else { continue };
                 if !users.contains(&top) {
                     wrong.push(format!("{from} may not use {}: {}", rest[0], rest.join("::")));

@@ -127,7 +127,14 @@ fn a_turn_is_counted_from_its_socket_to_its_commit() {
         client.subscribe(&format!("session:{session}"), None).await;
         let turn = client.say(&session, "hello").await;
         assert_eq!(until_end(&mut client, &turn).await.0["state"], "completed");
-        let after = scrape(&hub).await;
+        // What follows the turn's end has left the queues.
+        let after = loop {
+            let now = scrape(&hub).await;
+            let waits = |name: &str| now.iter().filter(|((n, _), _)| n == name).map(|(_, v)| v).sum::<f64>();
+            if waits("switchboard_queued_bytes") + waits("switchboard_store_queue_bytes") == 0.0 {
+                break now;
+            }
+        };
         for (name, labels, expected) in [
             ("switchboard_connections", vec![("kind", "socket")], 1.0),
             ("switchboard_connections", vec![("kind", "http")], 1.0),
@@ -187,6 +194,22 @@ fn what_is_under_way_is_a_gauge() {
         assert_eq!(value(&stopped, requests, &[("provider", "openai"), ("outcome", "completed")]), 1.0);
         assert_eq!(value(&stopped, requests, &[("provider", "openai"), ("outcome", "cancelled")]), 1.0);
         assert_eq!(value(&stopped, "switchboard_first_token_seconds_count", &[("provider", "openai")]), 2.0);
+    });
+}
+
+#[test]
+fn a_turn_that_a_kill_cut_off_is_counted_after_it() {
+    run(async {
+        let mut model = MockHttp::start([begins(&says("So"))]).await;
+        let (hub, mut client, session) = conversation(openai(&model)).await;
+        client.say(&session, "hello").await;
+        model.request().await;
+        let hub = hub.kill_and_restart();
+        let mut client = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
+        client.subscribe(&format!("session:{session}"), None).await;
+        let after = scrape(&hub).await;
+        assert_eq!(value(&after, "switchboard_turns_ended_total", &[("state", "interrupted")]), 1.0);
+        assert_eq!(value(&after, "switchboard_turns_running", &[]), 0.0);
     });
 }
 

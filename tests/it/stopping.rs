@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::mock_http::{MockHttp, Step, answer, chunk, stream_head};
+use crate::support::mock_http::{MockHttp, Seen, Step, answer, chunk, stream_head};
 use crate::support::upstream::*;
 use crate::support::{Client, Hub, run};
 
@@ -367,5 +367,64 @@ fn a_message_may_interrupt_or_be_rejected() {
         let contents: Vec<&Value> =
             asked["messages"].as_array().expect("messages").iter().skip(1).map(|m| &m["content"]).collect();
         assert_eq!(contents, ["first", "One", "interrupt"], "the rejected one left no trace");
+    });
+}
+
+#[test]
+fn at_once_after_it_was_sent() {
+    run(async {
+        let mut model = MockHttp::start([vec![Step::Hang], answers("Well.")]).await;
+        let (_hub, mut client, session) = conversation(openai(&model)).await;
+        // Both frames are under way before the first is answered.
+        let params = json!({"sessionId": session, "content": "hello"});
+        client.send(json!({"type": "request", "id": "a", "method": "messages.send", "params": params})).await;
+        let params = json!({"sessionId": session});
+        client.send(json!({"type": "request", "id": "b", "method": "messages.stop", "params": params})).await;
+        let sent = client.find(|f| f["id"] == "a").await;
+        let stopped = client.find(|f| f["id"] == "b").await;
+        assert_eq!(stopped["result"]["turnId"], sent["result"]["turnId"], "{stopped}");
+        assert_eq!(stopped["result"]["state"], "stopped");
+        // Whether the request had left or not: it is not open any more, and the session goes on.
+        settle().await;
+        let open = std::iter::from_fn(|| model.try_next()).fold(0, |open, seen| match seen {
+            Seen::Request(..) => open + 1,
+            Seen::HungUp(_) => open - 1,
+        });
+        assert!(open <= 0, "a request is still open");
+        let turn = client.say(&session, "go on").await;
+        if open < 0 || model.unused() == 2 {
+            // The script that hangs is still to be had.
+            client.call("messages.stop", json!({"sessionId": session, "turnId": turn})).await;
+        } else {
+            assert_eq!(until_end(&mut client, &turn).await.0["state"], "completed");
+        }
+    });
+}
+
+#[test]
+fn while_a_human_is_asked() {
+    run(async {
+        let scripts = [asks(&(says("May I?") + &calls(0, "call_1", "time", "{}"))), answers("Well.")];
+        let mut model = MockHttp::start(scripts).await;
+        let config = "[tools.time]\npolicy = \"ask\"";
+        let (_hub, mut client, session) = conversation(openai(&model).config(config)).await;
+        let turn = client.say(&session, "what time is it").await;
+        let asked = client.event("tool.approval_required").await;
+        let stopped = client.call("messages.stop", json!({"sessionId": session})).await;
+        assert_eq!((&stopped["turnId"], &stopped["state"]), (&json!(turn), &json!("stopped")), "{stopped}");
+        assert_eq!(stopped["receipt"]["keptBytes"], "May I?".len());
+        let told = client.event("tool.approval_resolved").await;
+        assert_eq!((&told["requestId"], &told["approved"]), (&asked["requestId"], &json!(false)), "{told}");
+        // Too late: the question is settled, and the tool never runs.
+        let late = client.call("tools.approve", json!({"requestId": asked["requestId"]})).await;
+        assert_eq!((&late["applied"], &late["approved"]), (&json!(false), &json!(false)), "{late}");
+        let kept = stored(&mut client, &session, &turn).await;
+        assert_eq!(parts(&kept, "tool_call")[0]["state"], "cancelled");
+        client.take_waiting();
+        let answer = kept["id"].as_str().expect("an id").to_owned();
+        nothing_more(&mut client, &session, &turn, &answer).await;
+        model.request().await;
+        let next = next_request(&mut model).await.json();
+        assert_eq!(next["messages"][3]["tool_call_id"], "call_1", "the call has its result: {next}");
     });
 }

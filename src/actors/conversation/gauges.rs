@@ -4,13 +4,28 @@ use metrics::{counter, gauge};
 
 use crate::domain::conversation::Conversation;
 use crate::domain::event::Event;
+use crate::domain::record::Write;
+use crate::domain::turn::TurnState;
 use crate::telemetry::{APPROVALS_PENDING, TURNS_ENDED, TURNS_RUNNING};
 
 /// Counts what an event says has happened.
 pub(super) fn count(event: &Event) {
     if let Event::TurnEnded { turn, .. } = event {
-        counter!(TURNS_ENDED, "state" => turn.state.name()).increment(1);
+        count_end(turn.state);
     }
+}
+
+pub(super) fn count_end(state: TurnState) {
+    counter!(TURNS_ENDED, "state" => state.name()).increment(1);
+}
+
+/// The ends among rows: what is settled on loading is told by no event.
+pub(super) fn ends(writes: &[Write]) -> Vec<TurnState> {
+    let state = |write: &Write| match write {
+        Write::Turn(turn) if turn.state.has_ended() => Some(turn.state),
+        _ => None,
+    };
+    writes.iter().filter_map(state).collect()
 }
 
 /// One conversation's part of the gauges. It is taken back when the conversation leaves memory or is loaded anew.

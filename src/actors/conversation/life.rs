@@ -40,8 +40,10 @@ impl ConversationActor {
             let writes = std::mem::take(&mut outcome.writes);
             if !writes.is_empty() {
                 let at = SystemSource.now();
+                let ended = super::gauges::ends(&writes);
                 let batch = Batch { organization, conversation: id, at, writes, idempotency: None };
                 store.commit(batch).await.map_err(|fault| (from_commit(fault), row))?;
+                ended.into_iter().for_each(super::gauges::count_end);
             }
             Ok(Loaded::Ready(Box::new(machine), outcome))
         };
