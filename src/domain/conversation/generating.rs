@@ -247,10 +247,12 @@ impl Conversation {
         verdicts: Vec<Verdict>,
         source: &mut dyn Source,
     ) -> Outcome {
-        let mut out = Outcome::default();
         if !self.is_current(run) {
-            return out;
+            // The answer ended in the very moment in which it was stopped: the request is closed, and nobody else
+            // will say so. Of any other run that is nothing.
+            return self.on_upstream_closed(run, source.now(), source);
         }
+        let mut out = Outcome::default();
         self.close_part();
         self.book_step();
         if let Some(work) = &mut self.work {

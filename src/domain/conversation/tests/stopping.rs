@@ -175,3 +175,19 @@ fn a_snapshot_in_between_says_that_it_stops() {
     assert_eq!(snapshot.turn.map(|t| t.state), Some(TurnState::Stopping));
     assert_eq!(snapshot.status, AgentStatus::Stopping);
 }
+
+#[test]
+fn an_answer_that_ends_in_the_moment_of_its_stop_is_stopped() {
+    let mut d = Driver::new();
+    let turn = d.send("a");
+    d.stream(text("whole"));
+    let run = d.upstream.unwrap();
+    let asker = d.stop(None, StopKind::Stop).unwrap();
+    // The request had ended before it could be closed: no word of its closing ever comes.
+    d.closing = None;
+    d.step_of(run, Ok(StopReason::EndTurn), Vec::new());
+    assert_eq!(receipt(&d.answers[&asker]), (TurnState::Stopped, 0, 5));
+    assert_eq!(d.state(turn), TurnState::Stopped);
+    let next = d.send("b");
+    assert_eq!(d.state(next), TurnState::Running);
+}
