@@ -100,7 +100,7 @@ async fn until_it_dies_at(scene: &mut Scene, point: &str) {
     for (turn, content) in &acknowledged {
         let of_turn = |m: &&Value| m["turnId"] == turn.as_str() && m["role"] == "user";
         let messages = stored.values().filter(of_turn).map(text_of).collect::<Vec<_>>();
-        assert_eq!(messages, [content.clone()], "{point}");
+        assert_eq!(messages, std::slice::from_ref(content), "{point}");
     }
     let sent = stored.values().filter(|m| m["role"] == "user" && text_of(m).starts_with(point)).count();
     assert_eq!(sent, acknowledged.len(), "{point}: a message came twice");

@@ -131,14 +131,6 @@ impl Hub {
         *self = Self::start_in(self.data.clone(), options);
     }
 
-    /// The same folder again, with other options.
-    pub fn restart_with(mut self, options: HubOptions) -> Self {
-        self.kill();
-        let data = self.data.clone();
-        drop(self);
-        Self::start_in(data, options)
-    }
-
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -17,7 +17,7 @@ pub use client::Client;
 pub use counter::Counter;
 pub use hub::{Hub, HubOptions};
 pub use mirror::Mirror;
-pub use watcher::{Picture, Watcher, assert_converged, text_of};
+pub use watcher::{Watcher, assert_converged, text_of};
 
 /// Runs an async test on one thread.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
