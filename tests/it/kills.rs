@@ -90,8 +90,7 @@ impl Killing {
         let users = stored.values().filter(|m| m["role"] == "user").count();
         assert_eq!(users, self.acknowledged.len(), "a message came twice");
         self.rows += stored.len();
-        let mut answers = stored.values().filter(|m| m["role"] == "assistant");
-        answers.next_back().cloned().expect("an answer")
+        stored.values().rfind(|m| m["role"] == "assistant").cloned().expect("an answer")
     }
 
     /// In mid-answer, after some deltas; the longer ones go over several checkpoints.

@@ -29,8 +29,8 @@ impl Picture {
 
     /// The newest message of the agent.
     pub fn answer(&self) -> &Value {
-        let mut answers = self.messages.values().filter(|m| m["role"] == "assistant");
-        answers.next_back().unwrap_or_else(|| panic!("an answer among {:#?}", self.messages))
+        let answer = self.messages.values().rfind(|m| m["role"] == "assistant");
+        answer.unwrap_or_else(|| panic!("an answer among {:#?}", self.messages))
     }
 
     fn apply(&mut self, frame: &Value) {
