@@ -25,8 +25,10 @@ pub const PERMISSIONS: &[(Permission, Role)] =
 pub enum Access {
     /// See and hear it.
     Watch,
-    /// Send, edit, stop, retry, pause, archive, set, delete.
+    /// Send, edit, stop, retry, pause, set.
     Steer,
+    /// Archive, delete, choose who sees it.
+    Govern,
     /// Answer its approvals.
     Approve,
 }
@@ -54,7 +56,8 @@ pub fn conversation(principal: &Principal, settings: &Settings, access: Access) 
         Access::Watch => Ok(()),
         _ if principal.role < Role::Member => Err(Fault::forbidden("viewers change nothing")),
         Access::Steer => Ok(()),
-        Access::Approve if own || principal.role >= Role::Admin => Ok(()),
+        Access::Govern | Access::Approve if own || principal.role >= Role::Admin => Ok(()),
+        Access::Govern => Err(Fault::forbidden("only the session's user, admins and owners may do this")),
         Access::Approve => Err(Fault::forbidden("only the session's user, admins and owners may approve")),
     }
 }

@@ -230,7 +230,15 @@ fn a_shared_session_is_steered_by_members_and_approved_by_few() {
         vic.send(json!({"type": "message", "content": "x"})).await;
         assert_eq!(vic.find(|f| f["type"] == "error").await["code"], "forbidden");
         assert_eq!(vic.call("messages.list", json!({"sessionId": session})).await["items"][0]["role"], "user");
-        // A member steers: its message waits behind the question, which an admin answers.
+        // A member steers another's session, but does not take it away from anybody.
+        for (method, params) in [
+            ("sessions.update", json!({"sessionId": session, "visibility": "private"})),
+            ("sessions.archive", json!({"sessionId": session})),
+            ("sessions.delete", json!({"sessionId": session})),
+        ] {
+            assert_eq!(bob.refused(method, params).await, "forbidden", "{method}");
+        }
+        // Its message waits behind the question, which an admin answers.
         let turn = bob.say(&session, "from bob").await;
         let decided = ann.call("tools.approve", json!({"requestId": asked["requestId"]})).await;
         assert_eq!((&decided["applied"], &decided["by"]), (&json!(true), &json!("ann")));

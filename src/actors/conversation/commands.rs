@@ -242,6 +242,8 @@ fn access_of(command: &SessionCommand) -> Access {
             Access::Watch
         }
         SessionCommand::Decide { .. } => Access::Approve,
+        SessionCommand::Archive | SessionCommand::Delete => Access::Govern,
+        SessionCommand::Change(change) if change.visibility.is_some() => Access::Govern,
         _ => Access::Steer,
     }
 }
