@@ -169,6 +169,9 @@ fn from_environment(
     let mut warnings = Vec::new();
     for (name, text) in environment {
         let Some(rest) = name.strip_prefix("SWITCHBOARD_") else { continue };
+        if cfg!(feature = "failpoints") && rest == "FAILPOINTS" {
+            continue;
+        }
         if NAMED.iter().any(|(special, _)| special == name) {
             continue;
         }
