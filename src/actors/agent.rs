@@ -19,6 +19,9 @@ use crate::tools::ToolContext;
 /// Events that are ready at once travel together, up to this many.
 const BATCH: usize = 64;
 
+/// How long a provider may take to end its stream after the answer is whole.
+const AFTERMATH: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// What an agent session tells its conversation.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -166,7 +169,8 @@ async fn relay(run: Run, stream: EventStream, conversation: &Recipient<Report>) 
         }
         if let Some(reason) = reason {
             // The answer is whole. What is left on the wire is read aside, so that its connection can be used again.
-            actix_rt::spawn(async move { while chunks.next().await.is_some() {} });
+            let rest = async move { while chunks.next().await.is_some() {} };
+            actix_rt::spawn(actix_rt::time::timeout(AFTERMATH, rest));
             return Ok(reason);
         }
     }

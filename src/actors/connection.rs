@@ -193,9 +193,20 @@ impl ConnectionActor {
         let limits = rpc::Limits { message_bytes: self.kit.settings.message_bytes };
         let command = rpc::decode(&frame.method, frame.params.map(RawValue::get), limits)?;
         let caller = self.next_caller();
+        // Long pages one after the other, each into a queue with room: many at once must not look like a slow client.
+        let long = matches!(command, Command::Session(_, SessionCommand::Messages { .. }));
+        let order = long.then(|| (self.order(), self.outbound.clone()));
         let answer = self.kit.hub.call(caller, command);
         let id = frame.id;
         self.run(context, async move {
+            let _turn = match &order {
+                Some((order, outbound)) => {
+                    let turn = order.lock().await;
+                    drained(outbound).await;
+                    Some(turn)
+                }
+                None => None,
+            };
             vec![match answer.await {
                 Ok(reply) => rpc::response_raw(&id, |out| rpc::result(out, &reply)),
                 Err(fault) => rpc::response_error(&id, &fault),

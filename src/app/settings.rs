@@ -10,7 +10,7 @@ use crate::config::{Busy, Config, LlmApi};
 use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
-use crate::fanout::RingLimits;
+use crate::fanout::{Pool, RingLimits};
 use crate::providers::{
     AnthropicSettings, DemoSettings, OpenAiSettings, ProviderSettings, Providers, TransportSettings, http,
 };
@@ -37,12 +37,14 @@ pub fn hub(config: &Config) -> HubSettings {
             bytes: SESSION_RING.min(limits.ring_bytes),
             age: 0,
             total_bytes: limits.ring_bytes,
+            pool: Pool::Conversations,
         },
         app_ring: RingLimits {
             events: channels.history_events,
             bytes: channels.history_bytes,
             age: millis(channels.history_seconds),
             total_bytes: channels.total_bytes,
+            pool: Pool::Channels,
         },
         rest_after: REST_AFTER.as_millis() as i64,
         subscriptions: limits.subscriptions,

@@ -45,6 +45,9 @@ pub struct Claims {
 /// Longer texts are no tokens of ours.
 const LONGEST: usize = 16 * 1024;
 
+/// The end of the year 9999.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
 fn refused(message: impl Into<String>) -> Fault {
     Fault::new(Code::Unauthorized, message)
 }
@@ -205,8 +208,8 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Fa
             if !seconds.is_finite() {
                 return Err(refused(format!("the token's {name} must be a number of seconds")));
             }
-            // The cast saturates.
-            Ok(Some(Timestamp((seconds * 1000.0) as i64)))
+            // What ends after the year 9999 ends with it: later days have no name.
+            Ok(Some(Timestamp((seconds.clamp(-LAST_SECOND, LAST_SECOND) * 1000.0) as i64)))
         }
         Some(_) => Err(refused(format!("the token's {name} must be a number of seconds"))),
     }
@@ -256,6 +259,8 @@ mod tests {
         }
         let scoped = read(json!({"sub": "u", "org": "o", "exp": exp, "scope": "a:read  b"})).unwrap();
         assert_eq!(scoped.permissions, ["a:read", "b"]);
+        let endless = read(json!({"sub": "u", "org": "o", "exp": 1e300})).unwrap();
+        assert_eq!(endless.expires_at.to_rfc3339(), "9999-12-31T23:59:59.000Z");
     }
 
     #[test]

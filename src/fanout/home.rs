@@ -266,11 +266,6 @@ impl Home {
         Greeting { channel: self.key.clone(), epoch: self.epoch.clone(), seq, recovered, snapshot }
     }
 
-    /// The ring may show a state that a change without an event has overtaken.
-    pub fn forget_greeting(&mut self) {
-        self.greeting = None;
-    }
-
     /// Answers a listener that had fallen behind.
     pub fn pull(
         &mut self,

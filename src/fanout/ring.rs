@@ -16,15 +16,29 @@ pub struct RingLimits {
     pub bytes: usize,
     /// Milliseconds after which an event is forgotten; 0 keeps it.
     pub age: i64,
-    /// Bytes of all rings of the process.
+    /// Bytes of all rings of this pool.
     pub total_bytes: usize,
+    pub pool: Pool,
+}
+
+/// Whose budget a ring draws on: what clients publish takes nothing from the conversations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    Conversations,
+    Channels,
 }
 
 /// Deltas that lie in one entry at most.
 const LONGEST_RUN: usize = 512;
 
-/// Bytes of all rings.
-static TOTAL: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of all rings, by pool.
+static TOTALS: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+impl Pool {
+    fn total(self) -> &'static AtomicUsize {
+        &TOTALS[self as usize]
+    }
+}
 
 /// A text that a run of deltas lies in.
 pub type TextOf<'a> = &'a dyn Fn(MessageId, PartId) -> Option<&'a str>;
@@ -149,14 +163,17 @@ impl Ring {
         self.events += 1;
         let added = self.entries.back().map_or(0, Entry::bytes) - if grown { before } else { 0 };
         self.bytes += added;
-        let total = TOTAL.fetch_add(added, Ordering::Relaxed) + added;
-        // Over the budget of all, every ring that grows gives back down to a quarter of its own.
-        let (events, bytes) = match total > self.limits.total_bytes {
-            true => (self.limits.events / 4, self.limits.bytes / 4),
-            false => (self.limits.events, self.limits.bytes),
+        let total = self.limits.pool.total().fetch_add(added, Ordering::Relaxed) + added;
+        // Over half of the budget of all, every ring that grows gives back down to a quarter of its own; over the whole
+        // of it, everything.
+        let budget = self.limits.total_bytes;
+        let (events, bytes) = match total {
+            total if total > budget => (0, 0),
+            total if total > budget / 2 => (self.limits.events / 4, self.limits.bytes / 4),
+            _ => (self.limits.events, self.limits.bytes),
         };
         // One event that is larger than a whole ring is not kept either.
-        while (self.events > events.max(1) || self.bytes > bytes) && self.drop_oldest() {}
+        while (self.events > events || self.bytes > bytes) && self.drop_oldest() {}
         self.forget_old(published.numbered.at);
     }
 
@@ -175,7 +192,7 @@ impl Ring {
         self.events -= entry.count();
         let bytes = entry.bytes();
         self.bytes -= bytes;
-        TOTAL.fetch_sub(bytes, Ordering::Relaxed);
+        self.limits.pool.total().fetch_sub(bytes, Ordering::Relaxed);
         true
     }
 
@@ -222,7 +239,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        TOTAL.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.limits.pool.total().fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -265,4 +282,70 @@ fn merge(run: &Run, seq: u64, template: &Numbered, text_of: TextOf<'_>) -> Optio
         ..template.clone()
     };
     Some((Published::new(numbered), text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::channel::{Channel, ChannelKey};
+    use crate::domain::ids::OrganizationId;
+
+    const LIMITS: RingLimits =
+        RingLimits { events: 4, bytes: 4096, age: 0, total_bytes: 1 << 30, pool: Pool::Conversations };
+
+    fn event(seq: u64, event: Event) -> Arc<Published> {
+        let organization = OrganizationId::parse("acme").expect("a name");
+        let channel = ChannelKey::new(organization, &Channel::Application("x".into()));
+        Published::new(Numbered { channel, epoch: "e".into(), seq, from_seq: seq, at: Timestamp(0), event })
+    }
+
+    fn application(seq: u64, bytes: usize) -> Arc<Published> {
+        event(seq, Event::Application { name: "e".into(), data: "x".repeat(bytes).into() })
+    }
+
+    fn delta(seq: u64, offset: usize, text: &str) -> Arc<Published> {
+        let (conversation, turn, message, part) = (ConversationId(1), TurnId(1), MessageId(1), PartId(1));
+        let (kind, text) = (Growing::Text, text.into());
+        event(seq, Event::Delta { conversation, turn, message, part, kind, offset, text })
+    }
+
+    #[test]
+    fn an_event_that_is_larger_than_the_ring_is_not_kept() {
+        let mut ring = Ring::new(LIMITS);
+        ring.push(&application(1, 10));
+        ring.push(&application(2, 5000));
+        assert!(ring.is_empty() && ring.bytes == 0 && ring.events == 0);
+        assert!(ring.holds_after(2, 2) && !ring.holds_after(1, 2), "there is a gap, and it is told");
+        ring.push(&application(3, 10));
+        assert!(ring.holds_after(2, 3) && !ring.holds_after(1, 3));
+    }
+
+    #[test]
+    fn over_the_budget_of_all_nothing_is_kept() {
+        let limits = RingLimits { total_bytes: 1000, pool: Pool::Channels, ..LIMITS };
+        let mut rings: Vec<Ring> = (0..100).map(|_| Ring::new(limits)).collect();
+        for ring in &mut rings {
+            ring.push(&application(1, 100));
+        }
+        assert!(rings.iter().map(|ring| ring.bytes).sum::<usize>() <= 1000);
+        drop(rings);
+        assert_eq!(Pool::Channels.total().load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn deltas_merge_at_the_borders_they_came_in() {
+        let mut ring = Ring::new(RingLimits { events: 64, ..LIMITS });
+        let (mut text, words) = (String::new(), ["\u{1f600}", "é", "x"]);
+        for (seq, word) in (1..).zip(words) {
+            ring.push(&delta(seq, text.len(), word));
+            text.push_str(word);
+        }
+        for since in 0..3 {
+            let found = ring.after(since, &delta(9, 0, "").numbered, &|_, _| Some(&text), usize::MAX).expect("held");
+            let [one] = found.as_slice() else { panic!("{found:?}") };
+            let Event::Delta { text: merged, .. } = &one.numbered.event else { panic!("{one:?}") };
+            assert_eq!((one.numbered.from_seq, one.numbered.seq), (since + 1, 3));
+            assert_eq!(**merged, words[since as usize..].concat());
+        }
+    }
 }

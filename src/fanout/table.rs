@@ -29,6 +29,18 @@ struct Listener {
     link: Arc<dyn HomeLink>,
 }
 
+impl Listener {
+    /// A pull that nobody answers any more must not keep the connection's other channels waiting for their turn.
+    fn next_turn(&self) {
+        if self.behind.is_some() {
+            self.outbound.set_lagging(true);
+        }
+    }
+}
+
+/// No channel ever comes so far: whoever stands there is given a snapshot.
+const NOTHING: u64 = u64::MAX;
+
 /// How far a listener that is behind has come.
 struct Behind {
     /// The last seq it was given.
@@ -193,9 +205,15 @@ fn reset(channel: &ChannelKey, greeting: &Greeting, link: &Arc<dyn HomeLink>) {
     TABLE.with_borrow_mut(|table| {
         for (_, listener) in table.channels.get_mut(channel).into_iter().flatten() {
             let row = usize::from(listener.dialect.0);
+            listener.next_turn();
             listener.behind = None;
             listener.link = link.clone();
-            if listener.greeted || listener.dialect != NATIVE {
+            let full = listener.outbound.queued_bytes() > listener.outbound.limits().soft_bytes;
+            if listener.greeted && full {
+                // Where many channels restart at once their snapshots come one after the other, as this one drains.
+                listener.behind = Some(Behind { seq: NOTHING, pulled: false });
+                listener.outbound.set_lagging(true);
+            } else if listener.greeted || listener.dialect != NATIVE {
                 let frames = encoded[row].get_or_insert_with(|| DIALECTS[row].restarted(greeting));
                 for frame in frames {
                     listener.outbound.push(frame);
@@ -259,6 +277,9 @@ impl Table {
         }
         if held.is_empty() {
             self.held.remove(&connection);
+        }
+        if let Some(listener) = &listener {
+            listener.next_turn();
         }
         listener
     }

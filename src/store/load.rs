@@ -195,7 +195,7 @@ impl Reading {
 }
 
 /// Bytes of each message of `rows`.
-fn sizes(
+pub(super) fn sizes(
     connection: &mut AnyConnection,
     organization: &str,
     rows: &[MessageRow],

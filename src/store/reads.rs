@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::connection::{AnyConnection, MultiBackend, on_snapshot};
 use super::fault::{CommitFault, StoreFault};
-use super::load::with_parts;
+use super::load::{sizes, with_parts};
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, json, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
 use super::{Store, insert_new};
@@ -84,6 +84,9 @@ fn list_conversations(
     Ok(Page { items, next })
 }
 
+/// Bytes of one page of messages; the newest one is in it however long it is.
+const PAGE_BYTES: i64 = 4 << 20;
+
 fn list_messages(
     c: &mut AnyConnection,
     organization: &str,
@@ -106,7 +109,17 @@ fn list_messages(
     }
     let mut rows: Vec<MessageRow> =
         query.order((message::turn_no.desc(), message::idx.desc())).limit(asked(limit)).load(c)?;
-    let more = cut(&mut rows, limit);
+    let mut more = cut(&mut rows, limit);
+    let sizes = sizes(c, organization, &rows)?;
+    let mut bytes = 0;
+    let fits = |row: &&MessageRow| {
+        bytes += sizes.get(&row.id).copied().unwrap_or(0);
+        bytes <= PAGE_BYTES
+    };
+    // Where even the first does not fit it comes alone.
+    let keep = rows.iter().take_while(fits).count().max(1);
+    more |= keep < rows.len();
+    rows.truncate(keep);
     rows.reverse();
     let items = with_parts(c, organization, rows)?;
     let next = if more { items.first().map(|message| message.id) } else { None };
@@ -268,7 +281,8 @@ impl Store {
         .await
     }
 
-    /// The newest messages before `before`, oldest first. `None` where `before` is no message of the conversation.
+    /// The newest messages before `before`, oldest first, at most `limit` and some 4 MiB of them. `None` where `before`
+    /// is no message of the conversation.
     /// Text that still grows is not in it: that is the conversation's own to tell.
     pub async fn messages(
         &self,

@@ -11,8 +11,6 @@ use crate::domain::turn::TurnState;
 use crate::error::Code;
 use crate::store::CommitFault;
 
-type Answerer = oneshot::Sender<Result<Reply, Fault>>;
-
 impl ConversationActor {
     pub(super) fn ask(&mut self, ask: Ask, context: &mut Context<Self>) {
         let Ask { caller, command, answer } = ask;
@@ -196,8 +194,11 @@ impl ConversationActor {
     /// Aborts what runs, then deletes.
     fn delete(&mut self, answer: Answerer, context: &mut Context<Self>) {
         let Ok(live) = self.live() else { return };
+        if let Some((_, waiting)) = &mut live.deleting {
+            return waiting.push(answer);
+        }
         let asker = live.next_asker();
-        live.deleting = Some((asker, answer));
+        live.deleting = Some((asker, vec![answer]));
         let outcome = live.machine.archive(asker, &mut SystemSource);
         self.drive(outcome, context, |_, _, _| {});
     }

@@ -168,9 +168,11 @@ impl ConversationActor {
         let profile = live.machine.rules().agent.clone();
         let tools = with_kit(|kit| kit.tools.specs(profile.tools.iter().map(|(name, _)| name.as_str())));
         let Some(prompt) = live.machine.prompt(tools.unwrap_or_default()) else { return };
+        // As it was when the turn started, like the model: the agent may have been changed since.
+        let provider = live.machine.provider().unwrap_or(&profile.provider).to_owned();
         let cancel = CancellationToken::new();
         live.upstream = Some((run, cancel.clone()));
-        live.agent.do_send(Generate { run, provider: profile.provider.clone(), prompt, cancel });
+        live.agent.do_send(Generate { run, provider, prompt, cancel });
     }
 
     fn run_tool(&mut self, call: crate::domain::ids::PartId, tool: String, input: serde_json::Value) {

@@ -118,7 +118,7 @@ impl ConversationActor {
             for (_, waiting) in live.askers {
                 let _ = waiting.send(Err(Fault::unavailable("the session was loaded anew; ask again")));
             }
-            if let Some((_, waiting)) = live.deleting {
+            for waiting in live.deleting.into_iter().flat_map(|(_, all)| all) {
                 let _ = waiting.send(Err(Fault::unavailable("the session was loaded anew; ask again")));
             }
             if let Some((_, handle)) = live.alarm {
@@ -167,7 +167,7 @@ impl ConversationActor {
         let _ = answer.send(at_work);
     }
 
-    pub(super) fn dismiss_all(&mut self, fault: &Fault) {
+    fn dismiss_all(&mut self, fault: &Fault) {
         let Some(home) = &mut self.home else { return };
         let everybody = home.members().map(|(connection, dialect, _)| (connection, dialect, fault.clone())).collect();
         home.dismiss(everybody, SystemSource.now());
@@ -200,8 +200,12 @@ impl ConversationActor {
             ..Outcome::default()
         };
         self.drive(outcome, context, |actor, context, result| {
-            let _ = waiting.send(result.map(|()| Reply::Deleted).map_err(from_commit_ref));
-            if actor.live().is_ok() {
+            let deleted = result.is_ok();
+            for waiting in waiting {
+                let _ = waiting.send(result.clone().map(|()| Reply::Deleted).map_err(from_commit_ref));
+            }
+            // Where nothing was written the conversation is still there, and is loaded anew.
+            if deleted && actor.live().is_ok() {
                 actor.absent(context);
             }
         });

@@ -142,13 +142,15 @@ pub(super) const LEAVING: &str = "the session is leaving memory; ask again";
 #[rtype(result = "()")]
 struct Leave;
 
+type Answerer = oneshot::Sender<Result<Reply, Fault>>;
+
 struct Live {
     machine: Conversation,
     agent: Addr<AgentSession>,
     /// Fired to close the upstream of a run.
     upstream: Option<(Run, CancellationToken)>,
     /// Who waits for an answer that comes later.
-    askers: HashMap<Asker, oneshot::Sender<Result<Reply, Fault>>>,
+    askers: HashMap<Asker, Answerer>,
     next_asker: Asker,
     checkpoint_armed: bool,
     /// Batches under way that nobody waits for.
@@ -156,7 +158,7 @@ struct Live {
     alarm: Option<(Timestamp, SpawnHandle)>,
     share: gauges::Share,
     /// Whoever deletes, and as which asker it waits until nothing runs any more.
-    deleting: Option<(Asker, oneshot::Sender<Result<Reply, Fault>>)>,
+    deleting: Option<(Asker, Vec<Answerer>)>,
 }
 
 pub struct ConversationActor {

@@ -9,6 +9,11 @@ use crate::domain::generation::{
 use crate::domain::message::{Attachment, AttachmentKind, Author, MessageState};
 
 impl Conversation {
+    /// Whom the turn at work asks.
+    pub fn provider(&self) -> Option<&str> {
+        self.answer()?.provider.as_deref()
+    }
+
     /// The request for the turn at work. Every tool call in it has a result, whatever happened to it.
     pub fn prompt(&self, tools: Vec<ToolSpec>) -> Option<Prompt> {
         let work = self.work.as_ref()?;

@@ -289,6 +289,8 @@ impl Driver {
             }
             self.upstream = None;
         }
+        // A request ends once: by itself, or by being closed.
+        self.closing.take_if(|closing| *closing == run);
         let outcome = self.conversation.on_step_ended(run, end, verdicts, &mut self.clock);
         self.perform(outcome);
     }

@@ -184,7 +184,6 @@ fn an_answer_that_ends_in_the_moment_of_its_stop_is_stopped() {
     let run = d.upstream.unwrap();
     let asker = d.stop(None, StopKind::Stop).unwrap();
     // The request had ended before it could be closed: no word of its closing ever comes.
-    d.closing = None;
     d.step_of(run, Ok(StopReason::EndTurn), Vec::new());
     assert_eq!(receipt(&d.answers[&asker]), (TurnState::Stopped, 0, 5));
     assert_eq!(d.state(turn), TurnState::Stopped);
