@@ -1,0 +1,266 @@
+//! The hub's one handle, as doors and routes hold it: who may, where it lives, and the answer.
+
+mod channels;
+mod sessions;
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look};
+use crate::actors::registry::{Directory, Place, Registry, Resolve};
+use crate::actors::{Shared, with_kit};
+use crate::domain::agent::ModelInfo;
+use crate::domain::channel::{Channel, ChannelKey, Position};
+use crate::domain::command::{
+    ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
+};
+use crate::domain::event::{ChannelSnapshot, Event};
+use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture};
+use crate::domain::ids::{ApprovalId, ConversationId, ProjectId, Source, SystemSource};
+use crate::domain::policy::{self, Permission};
+use crate::domain::settings::{Project, Settings, Visibility};
+use crate::error::{Code, Fault};
+use crate::fanout::{self, AttachRequest, Member};
+use crate::store::ConversationQuery;
+
+/// Sessions in the snapshot of a list.
+const SNAPSHOT_SESSIONS: usize = 50;
+/// Approvals in it.
+const SNAPSHOT_APPROVALS: usize = 100;
+/// The longest name of an event that a client publishes.
+const EVENT_NAME: usize = 128;
+
+/// Held while somebody's session of a channel is made.
+static FIRST_OF_CHANNEL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The hub within this process. Cheap to clone; one on each worker.
+#[derive(Clone)]
+pub struct LocalHub {
+    shared: Shared,
+    registry: Addr<Registry>,
+    directory: Directory,
+    worker: usize,
+}
+
+impl LocalHub {
+    pub fn new(shared: Shared, registry: Addr<Registry>, directory: Directory, worker: usize) -> Self {
+        Self { shared, registry, directory, worker }
+    }
+
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The conversation's home, started if it is not in memory.
+    async fn resolve(&self, place: Place) -> Result<Addr<ConversationActor>, Fault> {
+        if let Some(known) = self.directory.get(&place).map(|a| a.clone())
+            && known.connected()
+        {
+            return Ok(known);
+        }
+        let found = self.registry.send(Resolve { place, worker: self.worker }).await;
+        found.ok().flatten().ok_or_else(|| Fault::unavailable("the hub is starting or stopping"))
+    }
+
+    /// Hands a letter to the conversation. One that has just left memory is started again.
+    async fn deliver<M, R>(
+        &self,
+        place: Place,
+        make: impl Fn(oneshot::Sender<Result<R, Fault>>) -> M,
+    ) -> Result<R, Fault>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        ConversationActor: Handler<M>,
+    {
+        for _ in 0..3 {
+            let home = self.resolve(place.clone()).await?;
+            let (answer, answered) = oneshot::channel();
+            match home.try_send(make(answer)) {
+                Ok(()) => match answered.await {
+                    Ok(Err(fault)) if fault.message == LEAVING => continue,
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        return Err(Fault::unavailable("the session went away before it answered; ask again"));
+                    }
+                },
+                Err(SendError::Full(_)) => return Err(Fault::unavailable("the session has too much to do")),
+                Err(SendError::Closed(_)) => drop(self.directory.remove_if(&place, |_, a| *a == home)),
+            };
+        }
+        Err(Fault::unavailable(LEAVING))
+    }
+
+    async fn ask(&self, caller: Caller, id: ConversationId, command: SessionCommand) -> Result<Reply, Fault> {
+        let place = (caller.principal.organization.clone(), id);
+        self.deliver(place, move |answer| Ask { caller: caller.clone(), command: command.clone(), answer }).await
+    }
+
+    async fn carry_out(self, caller: Caller, command: Command) -> Result<Reply, Fault> {
+        match command {
+            Command::Session(id, command) => self.ask(caller, id, command).await,
+            Command::SessionCreate(new) => self.create_session(&caller, new).await,
+            Command::SessionOfChannel(channel) => self.session_of_channel(&caller, channel).await,
+            Command::SessionList { project, state, search, page } => {
+                policy::require(&caller.principal, Permission::Read)?;
+                match search {
+                    Some(text) => self.search_sessions(&caller, &text, page).await,
+                    None => self.list_sessions(&caller, project, state, page).await,
+                }
+            }
+            Command::ProjectCreate { name } => {
+                policy::require(&caller.principal, Permission::Create)?;
+                self.project_named(&caller, &name).await.map(Reply::Project)
+            }
+            Command::ProjectList(page) => {
+                policy::require(&caller.principal, Permission::Read)?;
+                self.list_projects(&caller, page).await
+            }
+            Command::ProjectGet(id) => {
+                policy::require(&caller.principal, Permission::Read)?;
+                let found = self.shared.store.project(&caller.principal.organization, id).await.map_err(from_store)?;
+                found.map(Reply::Project).ok_or_else(|| Fault::not_found("project"))
+            }
+            Command::ApprovalList(page) => {
+                policy::require(&caller.principal, Permission::Read)?;
+                self.pending_approvals(&caller, page.limit)
+                    .await
+                    .map(|items| Reply::Approvals(Page { items, next: None }))
+            }
+            Command::ApprovalDecide { which, approved, reason } => {
+                let id = self.conversation_of(&caller, which).await?;
+                self.ask(caller, id, SessionCommand::Decide { which, approved, reason }).await
+            }
+            Command::Presence(channel) => self.presence(caller, channel).await,
+            Command::History { channel, since, limit } => self.history(caller, channel, since, limit).await,
+            Command::Usage(period) => {
+                policy::require(&caller.principal, Permission::Read)?;
+                self.usage(&caller, period).await
+            }
+            Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => {
+                policy::require(&caller.principal, Permission::Read)?;
+                self.catalog(command)
+            }
+        }
+    }
+
+    /// What configuration offers.
+    fn catalog(&self, command: Command) -> Result<Reply, Fault> {
+        let settings = &self.shared.settings;
+        Ok(match command {
+            Command::AgentGet(name) => {
+                Reply::Agent(settings.agent(&name).cloned().ok_or_else(|| Fault::not_found("agent"))?)
+            }
+            Command::ToolList => {
+                let agent = settings.default_agent().cloned();
+                let policies = agent.as_ref().map(|a| a.tools.as_slice()).unwrap_or_default();
+                let tools = with_kit(|kit| {
+                    let policy = |name: &str, tool: &dyn crate::tools::Tool| {
+                        policies.iter().find(|(n, _)| n == name).map_or(tool.default_policy(), |(_, p)| *p)
+                    };
+                    kit.tools.iter().map(|(name, tool)| (tool.spec(), policy(name, &**tool))).collect()
+                });
+                Reply::Tools(tools.unwrap_or_default())
+            }
+            Command::ModelList => {
+                let models = with_kit(|kit| {
+                    let info = |p: &std::rc::Rc<dyn crate::providers::Provider>| {
+                        let name = p.name().to_owned();
+                        p.models()
+                            .iter()
+                            .map(move |m| ModelInfo {
+                                id: m.id.clone(),
+                                provider: name.clone(),
+                                thinking_levels: m.thinking.clone(),
+                            })
+                            .collect::<Vec<_>>()
+                    };
+                    kit.providers.iter().flat_map(info).collect()
+                });
+                Reply::Models(models.unwrap_or_default())
+            }
+            _ => Reply::Agents(settings.agents.clone()),
+        })
+    }
+
+    async fn pending_approvals(
+        &self,
+        caller: &Caller,
+        limit: usize,
+    ) -> Result<Vec<(ConversationId, crate::domain::approval::Approval)>, Fault> {
+        let (organization, user) = (&caller.principal.organization, &caller.principal.user);
+        let mut all = self.shared.store.pending_approvals(organization, user, false).await.map_err(from_store)?;
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    /// Which conversation an approval belongs to.
+    async fn conversation_of(&self, caller: &Caller, which: ApprovalRef) -> Result<ConversationId, Fault> {
+        let organization = &caller.principal.organization;
+        let found = match which {
+            ApprovalRef::Request(id) => self.approval(organization, id).await?,
+            ApprovalRef::Call(call) => {
+                self.shared.store.approval_of_call(organization, call).await.map_err(from_store)?
+            }
+        };
+        found.ok_or_else(|| Fault::not_found("approval"))
+    }
+
+    async fn approval(
+        &self,
+        organization: &crate::domain::ids::OrganizationId,
+        id: ApprovalId,
+    ) -> Result<Option<ConversationId>, Fault> {
+        Ok(self
+            .shared
+            .store
+            .approval(organization, id)
+            .await
+            .map_err(from_store)?
+            .map(|(conversation, _)| conversation))
+    }
+}
+
+fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
+    sessions.into_iter().filter(|s| s.visibility == Visibility::Organization).collect()
+}
+
+fn from_store(fault: crate::store::StoreFault) -> Fault {
+    crate::actors::conversation::from_store(fault)
+}
+
+impl Hub for LocalHub {
+    fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>> {
+        Box::pin(self.clone().carry_out(caller, command))
+    }
+
+    fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>> {
+        Box::pin(self.clone().attach(caller, connection, listen))
+    }
+
+    fn unlisten(&self, connection: ConnectionNumber, caller: &Caller, channel: &Channel, dialect: DialectId) -> bool {
+        let key = ChannelKey::new(caller.principal.organization.clone(), channel);
+        fanout::unlisten(connection, &key, dialect)
+    }
+
+    fn publish(
+        &self,
+        caller: &Caller,
+        channel: &str,
+        event: &str,
+        data: Arc<str>,
+        confirm: bool,
+    ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
+        let key = self.check_publish(caller, channel, event)?;
+        let event = Event::Application { name: event.into(), data };
+        let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
+        if !confirm {
+            fanout::publish(workers, key, event, ring, None);
+            return Ok(None);
+        }
+        let (answer, position) = oneshot::channel();
+        fanout::publish(workers, key, event, ring, Some(answer));
+        Ok(Some(Box::pin(async move { position.await.map_err(|_| Fault::unavailable("the hub is stopping")) })))
+    }
+}

@@ -1,0 +1,192 @@
+//! Sessions and projects: found, listed, searched, begun.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::generation::ThinkingLevel;
+use crate::domain::record::{Batch, Fact, Idempotency, Write};
+use crate::domain::settings::ConversationState;
+use crate::domain::usage::Usage;
+use crate::store::CommitFault;
+
+impl LocalHub {
+    pub(super) async fn project_named(&self, caller: &Caller, name: &str) -> Result<Project, Fault> {
+        let wanted = Project {
+            id: ProjectId::mint(&mut SystemSource),
+            organization: caller.principal.organization.clone(),
+            name: name.trim().to_owned(),
+            created_at: SystemSource.now(),
+        };
+        self.shared.store.create_project(wanted).await.map_err(crate::actors::conversation::from_commit)
+    }
+
+    /// A project by id or name. A name that is new makes a project; an id that is unknown is none of the caller's.
+    pub(super) async fn project_of(&self, caller: &Caller, text: &str) -> Result<ProjectId, Fault> {
+        let organization = &caller.principal.organization;
+        match ProjectId::parse(text) {
+            Ok(id) => {
+                let found = self.shared.store.project(organization, id).await.map_err(from_store)?;
+                match found {
+                    Some(project) => Ok(project.id),
+                    // The wire says: an unknown one is created in the caller's organization. Its id is the hub's to give.
+                    None => self.project_named(caller, text).await.map(|p| p.id),
+                }
+            }
+            Err(_) if text.trim().is_empty() => Err(Fault::field("projectId", "is empty")),
+            Err(_) => self.project_named(caller, text).await.map(|p| p.id),
+        }
+    }
+
+    pub(super) async fn create_session(&self, caller: &Caller, new: NewSession) -> Result<Reply, Fault> {
+        policy::require(&caller.principal, Permission::Create)?;
+        let settings = &self.shared.settings;
+        let agent = match &new.agent {
+            Some(name) => settings.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"))?,
+            None => settings.default_agent().ok_or_else(|| Fault::unavailable("no agent is configured"))?,
+        };
+        let (organization, user) = (caller.principal.organization.clone(), caller.principal.user.clone());
+        if let Some(once) = &new.once {
+            let known = self.shared.store.idempotency(&organization, &user, &once.key).await.map_err(from_store)?;
+            if let Some(known) = known {
+                return self.created_before(caller, &known.request, &known.answer, once).await;
+            }
+        }
+        let project = match &new.project {
+            Some(text) => Some(self.project_of(caller, text).await?),
+            None => None,
+        };
+        let now = SystemSource.now();
+        let row = Settings {
+            id: ConversationId::mint(&mut SystemSource),
+            organization: organization.clone(),
+            user: user.clone(),
+            project,
+            title: new.title.unwrap_or_default(),
+            state: ConversationState::Active,
+            visibility: new.visibility.unwrap_or(Visibility::Private),
+            agent: agent.name.clone(),
+            model: new.model,
+            thinking: new.thinking.unwrap_or(ThinkingLevel::Off),
+            channel: new.channel,
+            next_turn_no: 1,
+            usage: Usage::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let answer = row.id.to_string();
+        let idempotency = new.once.as_ref().map(|once| Idempotency {
+            user: user.clone(),
+            key: once.key.clone(),
+            request: once.request,
+            answer,
+        });
+        let fact = Fact { kind: "session.created", turn: None, by: Some(user.clone()), refs: serde_json::json!({}) };
+        let writes = vec![Write::Conversation(row.clone()), Write::Fact(fact)];
+        let batch = Batch { organization: organization.clone(), conversation: row.id, at: now, writes, idempotency };
+        match (self.shared.store.commit(batch).await, &new.once) {
+            (Ok(()), _) => {}
+            (Err(CommitFault::IdempotencyTaken { request, answer }), Some(once)) => {
+                return self.created_before(caller, &request, &answer, once).await;
+            }
+            (Err(fault), _) => return Err(crate::actors::conversation::from_commit(fault)),
+        }
+        self.announce_session(&row);
+        Ok(Reply::Session(Box::new(row)))
+    }
+
+    pub(super) fn announce_session(&self, row: &Settings) {
+        let event = Event::SessionUpdated { settings: Arc::new(row.clone()), deleted: false };
+        let tell = |channel: Channel| {
+            let key = ChannelKey::new(row.organization.clone(), &channel);
+            fanout::announce(&self.shared.workers, key, event.clone());
+        };
+        tell(Channel::User(row.user.clone()));
+        if let Some(project) = row.project.filter(|_| row.visibility == Visibility::Organization) {
+            tell(Channel::Project(project));
+        }
+    }
+
+    pub(super) async fn created_before(
+        &self,
+        caller: &Caller,
+        request: &[u8; 32],
+        answer: &str,
+        once: &crate::domain::command::Once,
+    ) -> Result<Reply, Fault> {
+        let conflict = || Fault::new(Code::Conflict, "the idempotency key was used for another request");
+        if *request != once.request {
+            return Err(conflict());
+        }
+        let id = ConversationId::parse(answer).map_err(|_| conflict())?;
+        self.ask(caller.clone(), id, SessionCommand::Get).await
+    }
+
+    pub(super) async fn session_of_channel(&self, caller: &Caller, channel: &'static str) -> Result<Reply, Fault> {
+        let (organization, user) = (&caller.principal.organization, &caller.principal.user);
+        let find = async || self.shared.store.find_by_channel(organization, user, channel).await.map_err(from_store);
+        if let Some(id) = find().await? {
+            return self.ask(caller.clone(), id, SessionCommand::Get).await;
+        }
+        // Two sockets that talk at the same moment get one session: the second to come here finds the first one's.
+        let _first = FIRST_OF_CHANNEL.lock().await;
+        match find().await? {
+            Some(id) => self.ask(caller.clone(), id, SessionCommand::Get).await,
+            None => {
+                let new = NewSession { channel: Some(channel.to_owned()), ..NewSession::default() };
+                self.create_session(caller, new).await
+            }
+        }
+    }
+
+    pub(super) async fn list_sessions(
+        &self,
+        caller: &Caller,
+        project: Option<ProjectId>,
+        state: Option<ConversationState>,
+        page: PageRequest,
+    ) -> Result<Reply, Fault> {
+        let cursor = page.cursor.as_deref().map(ConversationId::parse).transpose();
+        let query = ConversationQuery {
+            project,
+            status: state,
+            cursor: cursor.map_err(|_| Fault::field("cursor", "not one that the hub gave"))?,
+            ..self.own_sessions(caller, page.limit)
+        };
+        let found = self.shared.store.conversations(query).await.map_err(from_store)?;
+        Ok(Reply::Sessions(Page { items: found.items, next: found.next.map(|id| id.to_string()) }))
+    }
+
+    pub(super) fn own_sessions(&self, caller: &Caller, limit: usize) -> ConversationQuery {
+        ConversationQuery {
+            organization: caller.principal.organization.clone(),
+            viewer: caller.principal.user.clone(),
+            see_all: false,
+            project: None,
+            status: None,
+            user: None,
+            cursor: None,
+            limit,
+        }
+    }
+
+    pub(super) async fn search_sessions(&self, caller: &Caller, text: &str, page: PageRequest) -> Result<Reply, Fault> {
+        let (organization, user) = (&caller.principal.organization, &caller.principal.user);
+        let hits = self.shared.store.search(organization, user, text, page.limit).await.map_err(from_store)?;
+        let mut items: Vec<Settings> = Vec::new();
+        for hit in hits {
+            if items.iter().any(|s| s.id == hit.conversation) {
+                continue;
+            }
+            items.extend(self.shared.store.conversation(organization, hit.conversation).await.map_err(from_store)?);
+        }
+        Ok(Reply::Sessions(Page { items, next: None }))
+    }
+
+    pub(super) async fn list_projects(&self, caller: &Caller, page: PageRequest) -> Result<Reply, Fault> {
+        let cursor = page.cursor.as_deref().map(ProjectId::parse).transpose();
+        let cursor = cursor.map_err(|_| Fault::field("cursor", "not one that the hub gave"))?;
+        let organization = &caller.principal.organization;
+        let found = self.shared.store.projects(organization, cursor, page.limit).await.map_err(from_store)?;
+        Ok(Reply::Projects(Page { items: found.items, next: found.next.map(|id| id.to_string()) }))
+    }
+}
