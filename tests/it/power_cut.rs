@@ -197,7 +197,6 @@ async fn begin(hub: &Hub, token: &str, session: Option<&str>) -> Life {
     // A session that is lost is a failure here, not a wait.
     client.call("sessions.get", json!({"sessionId": session})).await;
     client.subscribe(&format!("session:{session}"), None).await;
-    client.find(|f| f["type"] == "response").await;
     Life { client, session, outstanding: 0 }
 }
 
