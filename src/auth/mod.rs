@@ -8,8 +8,11 @@ pub mod folder;
 pub mod head;
 pub mod jwt;
 pub mod keys;
+mod outward;
+pub mod password;
 mod remember;
 pub mod sign_in;
+mod single;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,52 +1,42 @@
-//! The hub's own tokens: HS256 and nothing else, and what their claims mean.
+//! Signed tokens: the hub's own (HS256 and nothing else), and those of the configured issuers (public keys).
+//!
+//! Who is asked about a token is decided by the issuer it names, before anything about it is verified: therefore only
+//! by exact match among the issuers of the configuration, and whatever else it says - addresses of keys, keys - is not
+//! listened to. A token that names none of them is the hub's own or nobody's.
 
+mod issuer;
+mod key_set;
+mod rules;
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use super::outward::Outward;
 use crate::config::Auth;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
 use crate::domain::principal::Role;
 use crate::error::{Code, Fault};
+use issuer::Issuer;
+
+pub use rules::{Claims, Person, Rules};
 
 /// Signs and verifies.
 pub struct Jwt {
     verify: DecodingKey,
     sign: EncodingKey,
-    validation: Validation,
     rules: Rules,
-}
-
-/// Which claims count, and how.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    user: Vec<String>,
-    organization: Vec<String>,
-    role: Vec<String>,
-    permissions: Vec<String>,
-    roles: std::collections::BTreeMap<String, String>,
-    issuer: String,
-    audience: String,
-    leeway_ms: i64,
-    default_organization: String,
-}
-
-/// What a verified token says.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claims {
-    pub organization: OrganizationId,
-    pub user: UserId,
-    pub role: Role,
-    pub permissions: Vec<String>,
-    pub expires_at: Timestamp,
+    /// By the `iss` of their tokens.
+    issuers: HashMap<String, Issuer>,
 }
 
 /// Longer texts are no tokens of ours.
 const LONGEST: usize = 16 * 1024;
-
-/// The end of the year 9999.
-const LAST_SECOND: f64 = 253_402_300_799.0;
 
 fn refused(message: impl Into<String>) -> Fault {
     Fault::new(Code::Unauthorized, message)
@@ -55,35 +45,41 @@ fn refused(message: impl Into<String>) -> Fault {
 impl Jwt {
     pub fn new(secret: &SecretString, auth: &Auth) -> Self {
         let secret = secret.expose_secret().as_bytes();
-        let mut validation = Validation::new(Algorithm::HS256);
-        // The times, issuer and audience are checked below, with a sentence for each.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
+        let issuer = |(name, issuer): (&String, &crate::config::Issuer)| {
+            (issuer.issuer.clone(), Issuer::new(auth, name, issuer))
+        };
         Self {
             verify: DecodingKey::from_secret(secret),
             sign: EncodingKey::from_secret(secret),
-            validation,
-            rules: Rules::new(auth),
+            rules: Rules::own(auth),
+            issuers: auth.issuers.iter().map(issuer).collect(),
         }
     }
 
     /// The claims of a token, or a sentence why it does not count. `chosen`: one of the token's organizations.
-    pub fn verify(&self, token: &str, chosen: Option<&str>, now: Timestamp) -> Result<Claims, Fault> {
+    /// `outward`: the way to the keys of the configured issuers.
+    pub async fn verify(
+        &self,
+        token: &str,
+        chosen: Option<&str>,
+        now: Timestamp,
+        outward: &Outward,
+    ) -> Result<Claims, Fault> {
         if token.len() > LONGEST {
             return Err(refused("the token is longer than 16 KiB"));
         }
-        let data = decode::<Map<String, Value>>(token, &self.verify, &self.validation).map_err(|error| {
-            refused(match error.kind() {
-                ErrorKind::InvalidSignature => "the token's signature is not valid here",
-                ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "the token's algorithm must be HS256",
-                _ => "the token is malformed",
-            })
-        })?;
-        if data.header.crit.is_some() {
-            return Err(refused("the token demands extensions (crit) that the hub does not have"));
+        let issuer = unverified(token).and_then(|claims| self.issuers.get(claims.get("iss")?.as_str()?));
+        let Some(issuer) = issuer else {
+            let claims = signed_claims(token, &self.verify, Algorithm::HS256)?;
+            return self.rules.read(&claims, chosen, now);
+        };
+        let header = decode_header(token).map_err(|_| malformed())?;
+        if !issuer.algorithms.contains(&header.alg) {
+            return Err(refused("the token's algorithm is not one that its issuer may use here"));
         }
-        self.rules.read(&data.claims, chosen, now)
+        let key = issuer.key(&header, outward).await?;
+        let claims = signed_claims(token, &key, header.alg)?;
+        issuer.rules.read(&claims, chosen, now)
     }
 
     /// A token of the hub. `role` is for others who read it; the stored role counts here.
@@ -96,10 +92,13 @@ impl Jwt {
         ttl_seconds: i64,
     ) -> Result<String, Fault> {
         let issued = now.0 / 1000;
+        let mut id = [0u8; 16];
+        aws_lc_rs::rand::fill(&mut id).map_err(|_| Fault::internal("the system gives no random bytes"))?;
         let mut claims = json!({
             "sub": user.as_str(),
             "org": organization.as_str(),
             "role": role.name(),
+            "jti": URL_SAFE_NO_PAD.encode(id),
             "iat": issued,
             "exp": issued.saturating_add(ttl_seconds),
         });
@@ -113,106 +112,43 @@ impl Jwt {
     }
 }
 
-impl Rules {
-    fn new(auth: &Auth) -> Self {
-        Self {
-            user: auth.user_claims.clone(),
-            organization: auth.organization_claims.clone(),
-            role: auth.role_claims.clone(),
-            permissions: auth.permission_claims.clone(),
-            roles: auth.roles.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.clone())).collect(),
-            issuer: auth.issuer.clone(),
-            audience: auth.audience.clone(),
-            leeway_ms: i64::try_from(auth.leeway_seconds).unwrap_or(0).saturating_mul(1000),
-            default_organization: auth.default_organization.clone(),
-        }
-    }
-
-    fn read(&self, claims: &Map<String, Value>, chosen: Option<&str>, now: Timestamp) -> Result<Claims, Fault> {
-        let expires_at = time(claims, "exp")?.ok_or_else(|| refused("the token has no exp: it would never end"))?;
-        if now.0 >= expires_at.0.saturating_add(self.leeway_ms) {
-            return Err(refused("the token has expired"));
-        }
-        if time(claims, "nbf")?.is_some_and(|from| now.0 < from.0.saturating_sub(self.leeway_ms)) {
-            return Err(refused("the token is not valid yet (nbf)"));
-        }
-        if !self.issuer.is_empty() && claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
-            return Err(refused("the token comes from another issuer (iss)"));
-        }
-        if !self.audience.is_empty() && !texts(claims.get("aud")).contains(&self.audience.as_str()) {
-            return Err(refused("the token is for another audience (aud)"));
-        }
-        let user = first(claims, &self.user)
-            .ok_or_else(|| refused(format!("the token names no user ({})", self.user.join(" or "))))?;
-        let user = user.as_str().and_then(|text| UserId::parse(text).ok());
-        let user = user.ok_or_else(|| refused("the token's user must be a text of 1 to 200 bytes"))?;
-        let role = first(claims, &self.role).and_then(Value::as_str).map_or(Role::Member, |word| self.role(word));
-        let permissions = match first(claims, &self.permissions) {
-            Some(Value::String(scope)) => scope.split_whitespace().map(str::to_owned).collect(),
-            other => texts(other).into_iter().map(str::to_owned).collect(),
-        };
-        let organization = self.organization(claims, chosen)?;
-        Ok(Claims { organization, user, role, permissions, expires_at })
-    }
-
-    /// Unmapped is `member`.
-    fn role(&self, word: &str) -> Role {
-        let mapped = self.roles.get(&word.to_ascii_lowercase()).and_then(|role| Role::parse(role));
-        mapped.unwrap_or_else(|| Role::from_claim(word))
-    }
-
-    fn organization(&self, claims: &Map<String, Value>, chosen: Option<&str>) -> Result<OrganizationId, Fault> {
-        let mut named: Vec<&str> = Vec::new();
-        for claim in self.organization.iter().filter_map(|name| claims.get(name)).filter(|value| !value.is_null()) {
-            match claim {
-                Value::String(text) => named.push(text),
-                Value::Array(_) => named.extend(texts(Some(claim))),
-                _ => return Err(refused("the token's organization must be a text or a list of texts")),
-            }
-        }
-        if named.is_empty() && !self.default_organization.is_empty() {
-            named.push(&self.default_organization);
-        }
-        let name = match chosen {
-            Some(chosen) => named
-                .iter()
-                .find(|name| **name == chosen)
-                .ok_or_else(|| Fault::forbidden("organizationId: the token is not for that organization"))?,
-            None => named.first().ok_or_else(|| {
-                let names = self.organization.join(" or ");
-                refused(format!("the token names no organization ({names}), and auth.default_organization is not set"))
-            })?,
-        };
-        OrganizationId::parse(name).map_err(|_| refused("the token's organization must be a text of 1 to 200 bytes"))
-    }
+/// Whether a text is built like a signed token, good or not: such a text is nobody else's credential.
+pub fn looks_signed(token: &str) -> bool {
+    token.len() <= LONGEST && unverified(token).is_some()
 }
 
-fn first<'a>(claims: &'a Map<String, Value>, names: &[String]) -> Option<&'a Value> {
-    names.iter().filter_map(|name| claims.get(name)).find(|value| !value.is_null())
+fn malformed() -> Fault {
+    refused("the token is malformed")
 }
 
-fn texts(value: Option<&Value>) -> Vec<&str> {
-    match value {
-        Some(Value::String(text)) => vec![text],
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+/// What a token says before anybody has verified it.
+fn unverified(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
     }
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }
 
-/// A NumericDate as RFC 7519 has it: a number of seconds; anything else is refused, not skipped.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Fault> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::Number(number)) => {
-            let seconds = number.as_f64().unwrap_or(f64::NAN);
-            if !seconds.is_finite() {
-                return Err(refused(format!("the token's {name} must be a number of seconds")));
-            }
-            // What ends after the year 9999 ends with it: later days have no name.
-            Ok(Some(Timestamp((seconds.clamp(-LAST_SECOND, LAST_SECOND) * 1000.0) as i64)))
+/// The claims of a token that this very key signed by this very algorithm.
+fn signed_claims(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Map<String, Value>, Fault> {
+    let mut validation = Validation::new(algorithm);
+    // The times, issuer and audience are checked by the rules, with a sentence for each.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let data = decode::<Map<String, Value>>(token, key, &validation).map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature => refused("the token's signature is not valid here"),
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            refused(format!("the token's algorithm must be {algorithm:?}"))
         }
-        Some(_) => Err(refused(format!("the token's {name} must be a number of seconds"))),
+        _ => malformed(),
+    })?;
+    if data.header.crit.is_some() {
+        return Err(refused("the token demands extensions (crit) that the hub does not have"));
     }
+    Ok(data.claims)
 }
 
 #[cfg(test)]
@@ -308,8 +244,8 @@ mod tests {
     fn one_of_the_tokens_organizations_may_be_chosen() {
         let token = hs256(&json!({"sub": "u", "organizationIds": ["o", "p"], "exp": 1_900_000_000}));
         let jwt = jwt(|_| {});
-        assert_eq!(jwt.verify(&token, Some("p"), NOW).unwrap().organization.as_str(), "p");
-        assert_eq!(jwt.verify(&token, Some("q"), NOW).unwrap_err().code, Code::Forbidden);
+        assert_eq!(jwt.verify(&token, Some("p"), NOW, &Outward::default()).await.unwrap().organization.as_str(), "p");
+        assert_eq!(jwt.verify(&token, Some("q"), NOW, &Outward::default()).await.unwrap_err().code, Code::Forbidden);
     }
 
     #[test]
@@ -321,7 +257,7 @@ mod tests {
                 auth.audience = audience.into();
                 auth.default_organization = "home".into();
             });
-            jwt.verify(&token, None, NOW).map(|claims| claims.organization.to_string()).map_err(|f| f.message)
+            jwt.verify(&token, None, NOW, &Outward::default()).await.map(|claims| claims.organization.to_string()).map_err(|f| f.message)
         };
         assert_eq!(with("me", "hub").as_deref(), Ok("home"));
         assert!(with("you", "hub").unwrap_err().contains("issuer"));
@@ -333,7 +269,7 @@ mod tests {
         let jwt = jwt(|auth| auth.issuer = "hub".into());
         let (organization, user) = (OrganizationId::parse("o").unwrap(), UserId::parse("u").unwrap());
         let token = jwt.mint(&organization, &user, Role::Owner, NOW, 60).unwrap();
-        let claims = jwt.verify(&token, None, NOW).unwrap();
+        let claims = jwt.verify(&token, None, NOW, &Outward::default()).await.unwrap();
         assert_eq!((claims.organization, claims.user, claims.role), (organization, user, Role::Owner));
         assert_eq!(claims.expires_at, NOW.plus_millis(60_000));
         assert!(jwt.verify(&token, None, NOW.plus_millis(66_000)).is_err());
