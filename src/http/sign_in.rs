@@ -57,7 +57,7 @@ async fn by_link(edge: &Edge, head: &Head<'_>, code: &str) -> Result<Cookie<'sta
 /// The token itself becomes the cookie, for as long as it counts.
 async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'static>, Fault> {
     let principal = edge.auth.token(token, None).await?;
-    let (Credential::Jwt, Some(end)) = (&principal.credential, principal.expires_at) else {
+    let (Credential::Jwt { .. }, Some(end)) = (&principal.credential, principal.expires_at) else {
         return Err(Fault::field("token", "a browser is signed in by a JWT; keys are for programs"));
     };
     tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
