@@ -79,7 +79,8 @@ operations! {
     Describe "describe": Anyone, Any, Resource::Hub;
     SignIn "sign_in": Anyone, Any, Resource::Hub;
     SignOut "sign_out": Anyone, Any, Resource::Own;
-    // From the machine itself nobody is asked.
+    // From the machine itself nobody is asked; everybody else is judged by the next row.
+    MetricsHere "metrics.here": Anyone, Any, Resource::Hub;
     Metrics "metrics": HubAdmin, Any, Resource::Hub;
     HealthDetailed "health.detailed": HubAdmin, Any, Resource::Hub;
     WhoAmI "session.get": VIEWER, Any, Resource::Own;
