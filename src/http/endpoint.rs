@@ -8,7 +8,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError, web};
 
 use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
@@ -66,8 +66,11 @@ async fn admit(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if operation.rule().least != Least::Anyone {
-        let caller = caller(request.request(), operation).await.map_err(Refusal)?;
-        request.extensions_mut().insert(Asking(caller));
+        match caller(request.request(), operation).await {
+            Ok(caller) => drop(request.extensions_mut().insert(Asking(caller))),
+            // A response, not an error: what is around every request must see it.
+            Err(fault) => return Ok(request.into_response(Refusal(fault).error_response())),
+        }
     }
     next.call(request).await.map(ServiceResponse::map_into_boxed_body)
 }
