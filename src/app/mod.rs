@@ -153,6 +153,7 @@ fn listen(
             hubs.registry.do_send(WorkerStarted { worker, arbiter: Arbiter::current() });
         }
     };
+    let hubs_of_app = hubs.clone();
     let doorkeeper = {
         let config = config.clone();
         move || -> Rc<dyn transport::Doorkeeper> {
@@ -164,6 +165,7 @@ fn listen(
     let app = move || {
         App::new()
             .app_data(edge.clone())
+            .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
             .wrap(middleware::from_fn(http::around))
             .configure(http::page_routes)
             .configure(http::routes)

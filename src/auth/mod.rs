@@ -144,16 +144,16 @@ impl Authenticator {
         let user = self.user(&principal.organization, &principal.user).await?;
         let mut renewed = principal.clone();
         match &principal.credential {
-            Credential::Jwt | Credential::Ticket if !user.managed => return Ok(renewed),
-            Credential::ApiKey(id) => {
+            Credential::Jwt { .. } if !user.managed => return Ok(renewed),
+            Credential::ApiKey { id } => {
                 let hash = self.key_hashes.get(id).map(|hash| *hash);
                 self.key(hash.ok_or_else(|| Fault::plain(Code::Unauthorized))?, now).await?;
             }
-            Credential::Session(id) => {
+            Credential::Session { id } => {
                 let hash = sign_in::session_hash(id).ok_or_else(|| Fault::plain(Code::Unauthorized))?;
                 self.session(hash, now).await?;
             }
-            Credential::Jwt | Credential::Ticket => {}
+            _ => {}
         }
         renewed.role = user.role;
         renewed.hub_admin = user.managed && user.hub_admin;

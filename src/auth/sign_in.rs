@@ -55,14 +55,14 @@ impl Authenticator {
         let hash = keys::hash(token);
         let session = self.session(hash, now).await?;
         let user = self.user(&session.organization, &session.user).await?;
-        let credential = Credential::Session(session_id(&hash));
+        let credential = Credential::Session { id: session_id(&hash) };
         Ok(stored(user, credential, Some(session.expires_at)))
     }
 
     pub(super) async fn by_key(&self, token: &str, now: Timestamp) -> Result<Principal, Fault> {
         let key = self.key(keys::hash(token), now).await?;
         let user = self.user(&key.organization, &key.user).await?;
-        Ok(stored(user, Credential::ApiKey(key.id.to_string()), key.expires_at))
+        Ok(stored(user, Credential::ApiKey { id: key.id.to_string() }, key.expires_at))
     }
 
     /// A verified token creates its user, and its organization where that is allowed.
@@ -82,7 +82,7 @@ impl Authenticator {
             role: if user.managed { user.role } else { claims.role },
             hub_admin: user.managed && user.hub_admin,
             permissions: claims.permissions,
-            credential: Credential::Jwt,
+            credential: Credential::Jwt { id: None, issued_at: None },
             expires_at: Some(claims.expires_at),
         })
     }

@@ -1,18 +1,28 @@
 //! Signing in with a link, signing out, and asking who one is.
 
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::endpoint::{Asking, Endpoint, row};
 use super::{Edge, Refusal};
 use crate::auth::head::same_origin;
 use crate::auth::{COOKIE, Head, Route, keys};
 use crate::domain::ids::{Source, SystemSource};
+use crate::domain::policy::Operation;
 use crate::domain::principal::Credential;
 use crate::error::{Code, Fault};
 use crate::telemetry;
+
+pub(super) const ENDPOINTS: [Endpoint; 4] = [
+    row(Method::GET, "/sign-in", Operation::SignIn, || web::to(page)),
+    row(Method::POST, "/sign-in", Operation::SignIn, || web::to(sign_in)),
+    row(Method::POST, "/sign-out", Operation::SignOut, || web::to(sign_out)),
+    row(Method::GET, "/api/v1/session", Operation::WhoAmI, || web::to(session)),
+];
 
 /// The page a link opens. It only asks: what reads links ahead of people must not use them up. Without a code it asks
 /// for a token.
@@ -57,7 +67,7 @@ async fn by_link(edge: &Edge, head: &Head<'_>, code: &str) -> Result<Cookie<'sta
 /// The token itself becomes the cookie, for as long as it counts.
 async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'static>, Fault> {
     let principal = edge.auth.token(token, None).await?;
-    let (Credential::Jwt, Some(end)) = (&principal.credential, principal.expires_at) else {
+    let (Credential::Jwt { .. }, Some(end)) = (&principal.credential, principal.expires_at) else {
         return Err(Fault::field("token", "a browser is signed in by a JWT; keys are for programs"));
     };
     tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
@@ -76,9 +86,9 @@ pub(super) async fn sign_out(request: HttpRequest, edge: web::Data<Edge>) -> Res
 }
 
 /// Who am I.
-pub(super) async fn session(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
-    let principal = edge.principal(&request).await?;
-    Ok(HttpResponse::Ok().json(json!({
+pub(super) async fn session(Asking(caller): Asking) -> HttpResponse {
+    let principal = &caller.principal;
+    HttpResponse::Ok().json(json!({
         "organization": principal.organization.as_str(),
         "user": principal.user.as_str(),
         "role": principal.role.name(),
@@ -86,7 +96,7 @@ pub(super) async fn session(request: HttpRequest, edge: web::Data<Edge>) -> Resu
         "permissions": principal.permissions,
         "credential": principal.credential.name(),
         "expiresAt": principal.expires_at.map(|at| at.to_rfc3339()),
-    })))
+    }))
 }
 
 fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {

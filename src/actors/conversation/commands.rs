@@ -14,7 +14,7 @@ use crate::store::CommitFault;
 impl ConversationActor {
     pub(super) fn ask(&mut self, ask: Ask, context: &mut Context<Self>) {
         let Ask { caller, command, answer } = ask;
-        let access = access_of(&command);
+        let access = command.access();
         let checked = match command {
             SessionCommand::Get | SessionCommand::Messages { .. } => self.readable(&caller).map(|_| ()),
             _ => self.allowed(&caller, access).map(|_| ()),
@@ -233,19 +233,6 @@ impl Live {
     pub(super) fn next_asker(&mut self) -> Asker {
         self.next_asker += 1;
         self.next_asker
-    }
-}
-
-/// What a command does to the conversation.
-fn access_of(command: &SessionCommand) -> Access {
-    match command {
-        SessionCommand::Get | SessionCommand::Messages { .. } | SessionCommand::Todos | SessionCommand::Approvals => {
-            Access::Watch
-        }
-        SessionCommand::Decide { .. } => Access::Approve,
-        SessionCommand::Archive | SessionCommand::Delete => Access::Govern,
-        SessionCommand::Change(change) if change.visibility.is_some() => Access::Govern,
-        _ => Access::Steer,
     }
 }
 

@@ -67,6 +67,7 @@ impl LocalHub {
         connection: ConnectionNumber,
         listen: Listen,
     ) -> Result<(), Fault> {
+        policy::allow(&caller.principal, Operation::Subscribe)?;
         if let Channel::Session(id) = listen.channel {
             let place = (caller.principal.organization.clone(), id);
             let make = move |answer| Attach { caller: caller.clone(), connection, listen: listen.clone(), answer };
@@ -120,7 +121,7 @@ impl LocalHub {
     }
 
     pub(super) fn check_publish(&self, caller: &Caller, channel: &str, event: &str) -> Result<ChannelKey, Fault> {
-        policy::require(&caller.principal, Permission::Publish)?;
+        policy::allow(&caller.principal, Operation::Publish)?;
         let organization = caller.principal.organization.clone();
         let key = match ChannelKey::application(organization, channel) {
             Ok(key) => key,
