@@ -2,7 +2,7 @@
 //! Of every secret only the SHA-256 is here.
 
 use super::ids::{DeviceId, KeyId, OrganizationId, Timestamp, UserId};
-use super::principal::{Principal, Role};
+use super::principal::{Credential, Principal, Role};
 
 /// An organization, as a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,8 +145,8 @@ pub struct AuditEntry {
     /// Absent: the whole hub, or a stranger.
     pub organization: Option<OrganizationId>,
     pub actor: Option<UserId>,
-    /// Kind and id of the credential, as in `api_key key_…`; never the credential.
-    pub credential: String,
+    /// Absent for a stranger.
+    pub credential: Option<Credential>,
     /// The operation's name.
     pub action: String,
     pub target: Option<String>,

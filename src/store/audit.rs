@@ -6,10 +6,11 @@ use super::Store;
 use super::connection::MultiBackend;
 use super::fault::{CommitFault, StoreFault};
 use super::pages::{asked, page};
-use super::rows::{big, json, maybe, maybe_id, number, owned};
+use super::rows::{big, json, maybe, maybe_id, number, owned, word};
 use super::schema::audit;
 use crate::domain::account::{AuditEntry, StoredAudit};
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
+use crate::domain::principal::Credential;
 use crate::domain::record::Page;
 
 #[derive(Insertable)]
@@ -18,7 +19,7 @@ struct NewRow {
     at: i64,
     organization_id: Option<String>,
     actor: Option<String>,
-    credential: String,
+    credential: Option<String>,
     action: String,
     target: Option<String>,
     details: String,
@@ -34,7 +35,7 @@ struct AuditRow {
     at: i64,
     organization_id: Option<String>,
     actor: Option<String>,
-    credential: String,
+    credential: Option<String>,
     action: String,
     target: Option<String>,
     details: String,
@@ -51,7 +52,7 @@ impl TryFrom<AuditRow> for StoredAudit {
             at: Timestamp(row.at),
             organization: maybe_id(row.organization_id.as_ref(), OrganizationId::parse)?,
             actor: maybe_id(row.actor.as_ref(), UserId::parse)?,
-            credential: row.credential,
+            credential: row.credential.map(|text| word("a credential", &text, Credential::parse)).transpose()?,
             action: row.action,
             target: row.target,
             details: json("an audit entry's details", &row.details)?,
@@ -109,7 +110,7 @@ impl Store {
             at: entry.at.0,
             organization_id: entry.organization.map(|o| o.to_string()),
             actor: entry.actor.map(|a| a.to_string()),
-            credential: owned(&entry.credential),
+            credential: entry.credential.as_ref().map(Credential::store),
             action: owned(&entry.action),
             target: maybe(entry.target.as_ref()),
             details: entry.details.to_string(),

@@ -9,9 +9,10 @@ use super::fault::{CommitFault, StoreFault};
 use super::pages::{asked, page};
 use super::rows::{hash, id, owned, word};
 use super::schema::device;
+use super::tickets::drop_tickets;
 use crate::domain::account::Device;
 use crate::domain::ids::{DeviceId, OrganizationId, Timestamp, UserId};
-use crate::domain::principal::Role;
+use crate::domain::principal::{Credential, Role};
 use crate::domain::record::Page;
 
 /// How old the note of a device's last visit may be, milliseconds.
@@ -143,7 +144,7 @@ impl Store {
         Ok(row.map(TryInto::try_into).transpose()?)
     }
 
-    /// The revoked device. `None` where the organization has no such device, or it was revoked before.
+    /// The revoked device; tickets made with it are gone. `None` where the organization has no such device, or it was revoked before.
     pub async fn revoke_device(
         &self,
         organization: &OrganizationId,
@@ -158,6 +159,8 @@ impl Store {
                 return Ok(None);
             }
             let row: DeviceRow = of.select(DeviceRow::as_select()).first(c)?;
+            let made_with = Credential::Device { id: row.id.clone() };
+            drop_tickets(c, &organization, &row.user_id, Some(&made_with))?;
             let whose = Whose { organization, user: Some(row.user_id.clone()) };
             Ok(Some((row, whose)))
         });

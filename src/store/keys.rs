@@ -7,9 +7,11 @@ use super::fault::{CommitFault, StoreFault};
 use super::pages::{asked, page};
 use super::rows::{hash, id, owned};
 use super::schema::{api_key, secret};
+use super::tickets::drop_tickets;
 use super::{Store, insert_new, upsert};
 use crate::domain::account::ApiKey;
 use crate::domain::ids::{KeyId, OrganizationId, Source, SystemSource, Timestamp, UserId};
+use crate::domain::principal::Credential;
 use crate::domain::record::Page;
 
 #[derive(Insertable, AsChangeset, Queryable, Selectable)]
@@ -117,7 +119,7 @@ impl Store {
         .await
     }
 
-    /// The revoked key. `None` where the organization has no such key, or it was revoked before.
+    /// The revoked key; tickets made with it are gone. `None` where the organization has no such key, or it was revoked before.
     pub async fn revoke_api_key(
         &self,
         organization: &OrganizationId,
@@ -132,6 +134,8 @@ impl Store {
                 return Ok(None);
             }
             let row: KeyRow = of.select(KeyRow::as_select()).first(c)?;
+            let made_with = Credential::ApiKey { id: row.id.clone() };
+            drop_tickets(c, &organization, &row.user_id, Some(&made_with))?;
             let whose = Whose { organization, user: Some(row.user_id.clone()) };
             Ok(Some((row, whose)))
         });

@@ -306,7 +306,7 @@ diesel::table! {
         at -> BigInt,
         organization_id -> Nullable<Text>,
         actor -> Nullable<Text>,
-        credential -> Text,
+        credential -> Nullable<Text>,
         action -> Text,
         target -> Nullable<Text>,
         details -> Text,

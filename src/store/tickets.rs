@@ -3,8 +3,9 @@
 use diesel::prelude::*;
 
 use super::Store;
+use super::connection::AnyConnection;
 use super::fault::{CommitFault, StoreFault};
-use super::rows::{corrupt, hash, id, maybe, word};
+use super::rows::{corrupt, hash, id, maybe, owned, word};
 use super::schema::ticket;
 use crate::domain::account::Ticket;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
@@ -39,7 +40,7 @@ impl From<&Ticket> for TicketRow {
             hub_admin: principal.hub_admin,
             permissions: serde_json::Value::from(principal.permissions.clone()).to_string(),
             credential_expires_at: principal.expires_at.map(|at| at.0),
-            route: super::rows::owned(&t.route),
+            route: owned(&t.route),
             origin: maybe(t.origin.as_ref()),
             created_at: t.created_at.0,
             expires_at: t.expires_at.0,
@@ -101,17 +102,21 @@ impl Store {
         user: &UserId,
         credential: Option<&Credential>,
     ) -> Result<usize, CommitFault> {
-        let (organization, user) = (organization.to_string(), user.to_string());
-        let credential = credential.map(Credential::store);
-        self.write(move |c| {
-            let theirs =
-                ticket::table.filter(ticket::organization_id.eq(organization)).filter(ticket::user_id.eq(user));
-            let gone = match credential {
-                Some(credential) => diesel::delete(theirs.filter(ticket::credential.eq(credential))).execute(c)?,
-                None => diesel::delete(theirs).execute(c)?,
-            };
-            Ok(gone)
-        })
-        .await
+        let (organization, user, credential) = (organization.to_string(), user.to_string(), credential.cloned());
+        self.write(move |c| Ok(drop_tickets(c, &organization, &user, credential.as_ref())?)).await
+    }
+}
+
+/// Within a transaction, where the credential or the user is revoked in it.
+pub(super) fn drop_tickets(
+    c: &mut AnyConnection,
+    organization: &str,
+    user: &str,
+    credential: Option<&Credential>,
+) -> QueryResult<usize> {
+    let theirs = ticket::table.filter(ticket::organization_id.eq(organization)).filter(ticket::user_id.eq(user));
+    match credential {
+        Some(credential) => diesel::delete(theirs.filter(ticket::credential.eq(credential.store()))).execute(c),
+        None => diesel::delete(theirs).execute(c),
     }
 }

@@ -7,7 +7,8 @@ use super::connection::AnyConnection;
 use super::fault::{CommitFault, JobFault, StoreFault};
 use super::pages::{asked, page};
 use super::rows::{clean, id, owned, word};
-use super::schema::{account, pairing_code, ticket};
+use super::schema::{account, pairing_code};
+use super::tickets::drop_tickets;
 use super::{Store, insert_new, upsert};
 use crate::domain::account::User;
 use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
@@ -305,8 +306,7 @@ impl Store {
 
 /// Tickets and pairing codes of a user who does not come in any more.
 fn forget_what_waits(c: &mut AnyConnection, organization: &str, user: &str) -> QueryResult<()> {
-    let tickets = ticket::table.filter(ticket::organization_id.eq(organization)).filter(ticket::user_id.eq(user));
-    diesel::delete(tickets).execute(c)?;
+    drop_tickets(c, organization, user, None)?;
     let codes = pairing_code::table
         .filter(pairing_code::organization_id.eq(organization))
         .filter(pairing_code::user_id.eq(user));

@@ -80,7 +80,8 @@ create table audit (
     -- absent: the whole hub
     organization_id text collate "C",
     actor text collate "C",
-    credential text not null,
+    -- absent: a stranger
+    credential text,
     action text collate "C" not null,
     target text,
     details text not null,

@@ -80,7 +80,8 @@ create table audit (
     -- absent: the whole hub
     organization_id text,
     actor text,
-    credential text not null,
+    -- absent: a stranger
+    credential text,
     action text not null,
     target text,
     details text not null,
