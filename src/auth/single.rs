@@ -51,7 +51,8 @@ where
         self.0.get(key).map(|asked| asked.clone())
     }
 
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.0.len()
     }
 }

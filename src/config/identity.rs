@@ -33,7 +33,6 @@ pub fn safe_url(text: &str) -> Result<Url, &'static str> {
     }
 }
 
-
 /// Where an issuer's keys are: a file, unless it looks like an address.
 pub fn is_url(jwks: &str) -> bool {
     jwks.contains("://")
@@ -54,8 +53,8 @@ pub(super) fn check(auth: &Auth) -> Result<(), ConfigError> {
         safe_url(&auth.session_url).or_else(|why| refuse(format!("auth.session_url: {:?} {why}", auth.session_url)))?;
     }
     organizations("auth.session", &auth.session.organizations, "")?;
-    if !(1..=3600).contains(&auth.session.seconds) {
-        return refuse(format!("auth.session.seconds: {} is not between 1 and 3600", auth.session.seconds));
+    if !(0..=3600).contains(&auth.session.seconds) {
+        return refuse(format!("auth.session.seconds: {} is not between 0 and 3600", auth.session.seconds));
     }
     if auth.session.user.is_empty() {
         return refuse("auth.session.user must name where the user's id stands".into());

@@ -173,12 +173,16 @@ mod tests {
         signed(Header::new(Algorithm::HS256), claims, SECRET)
     }
 
-    fn read(claims: Value) -> Result<Claims, String> {
-        jwt(|_| {}).verify(&hs256(&claims), None, NOW).map_err(|fault| fault.message)
+    async fn read(claims: Value) -> Result<Claims, String> {
+        verify(&jwt(|_| {}), &hs256(&claims), None).await.map_err(|fault| fault.message)
     }
 
-    #[test]
-    fn claims_are_understood_as_they_come() {
+    async fn verify(jwt: &Jwt, token: &str, chosen: Option<&str>) -> Result<Claims, Fault> {
+        jwt.verify(token, chosen, NOW, &Outward::default()).await
+    }
+
+    #[actix_web::test]
+    async fn claims_are_understood_as_they_come() {
         let exp = 1_800_000_060;
         for (claims, role) in [
             (json!({"sub": "u", "org": "o", "exp": exp}), Role::Member),
@@ -190,17 +194,20 @@ mod tests {
             (json!({"sub": "u", "org": "o", "role": "viewer", "exp": 1_800_000_060.5}), Role::Viewer),
             (json!({"sub": "u", "org": "o", "role": "emperor", "exp": exp}), Role::Member),
         ] {
-            let claims = read(claims).unwrap();
-            assert_eq!((claims.user.as_str(), claims.organization.as_str(), claims.role), ("u", "o", role));
+            let claims = read(claims).await.unwrap();
+            assert_eq!(
+                (claims.person.user.as_str(), claims.person.organization.as_str(), claims.person.role),
+                ("u", "o", role)
+            );
         }
-        let scoped = read(json!({"sub": "u", "org": "o", "exp": exp, "scope": "a:read  b"})).unwrap();
-        assert_eq!(scoped.permissions, ["a:read", "b"]);
-        let endless = read(json!({"sub": "u", "org": "o", "exp": 1e300})).unwrap();
+        let scoped = read(json!({"sub": "u", "org": "o", "exp": exp, "scope": "a:read  b"})).await.unwrap();
+        assert_eq!(scoped.person.permissions, ["a:read", "b"]);
+        let endless = read(json!({"sub": "u", "org": "o", "exp": 1e300})).await.unwrap();
         assert_eq!(endless.expires_at.to_rfc3339(), "9999-12-31T23:59:59.000Z");
     }
 
-    #[test]
-    fn what_is_missing_or_of_the_wrong_kind_is_refused() {
+    #[actix_web::test]
+    async fn what_is_missing_or_of_the_wrong_kind_is_refused() {
         for (claims, word) in [
             (json!({"sub": "u", "org": "o"}), "no exp"),
             (json!({"sub": "u", "org": "o", "exp": "1900000000"}), "exp must be a number"),
@@ -208,6 +215,9 @@ mod tests {
             (json!({"sub": "u", "org": "o", "exp": 1_799_999_000}), "expired"),
             (json!({"sub": "u", "org": "o", "exp": 1_900_000_000, "nbf": 1_800_000_100}), "not valid yet"),
             (json!({"sub": "u", "org": "o", "exp": 1_900_000_000, "nbf": "0"}), "nbf must be a number"),
+            (json!({"sub": "u", "org": "o", "exp": 1_900_000_000, "iat": "0"}), "iat must be a number"),
+            (json!({"sub": "u", "org": "o", "exp": 1_900_000_000, "iat": 1_800_000_100}), "in the future"),
+            (json!({"sub": "u", "org": "o", "exp": 1_900_000_000, "jti": 7}), "jti must be"),
             (json!({"sub": "u", "exp": 1_900_000_000}), "no organization"),
             (json!({"sub": "u", "organizationIds": [], "exp": 1_900_000_000}), "no organization"),
             (json!({"sub": "u", "org": 7, "exp": 1_900_000_000}), "organization must be"),
@@ -216,13 +226,13 @@ mod tests {
             (json!({"sub": 7, "org": "o", "exp": 1_900_000_000}), "user must be"),
             (json!({"sub": "a\nb", "org": "o", "exp": 1_900_000_000}), "user must be"),
         ] {
-            let refusal = read(claims.clone()).unwrap_err();
+            let refusal = read(claims.clone()).await.unwrap_err();
             assert!(refusal.contains(word), "{claims}: {refusal}");
         }
     }
 
-    #[test]
-    fn one_algorithm_and_one_secret() {
+    #[actix_web::test]
+    async fn one_algorithm_and_one_secret() {
         let claims = json!({"sub": "u", "org": "o", "exp": 1_900_000_000});
         let body = hs256(&claims).split('.').nth(1).unwrap().to_owned();
         let none = format!("eyJhbGciOiJub25lIn0.{body}.");
@@ -234,44 +244,51 @@ mod tests {
             ("x".repeat(20_000), "longer"),
             ("..".into(), "malformed"),
         ] {
-            let refusal = jwt(|_| {}).verify(&token, None, NOW).unwrap_err();
+            let refusal = verify(&jwt(|_| {}), &token, None).await.unwrap_err();
             assert_eq!(refusal.code, Code::Unauthorized);
             assert!(refusal.message.contains(word), "{}", refusal.message);
         }
     }
 
-    #[test]
-    fn one_of_the_tokens_organizations_may_be_chosen() {
+    #[actix_web::test]
+    async fn one_of_the_tokens_organizations_may_be_chosen() {
         let token = hs256(&json!({"sub": "u", "organizationIds": ["o", "p"], "exp": 1_900_000_000}));
         let jwt = jwt(|_| {});
-        assert_eq!(jwt.verify(&token, Some("p"), NOW, &Outward::default()).await.unwrap().organization.as_str(), "p");
-        assert_eq!(jwt.verify(&token, Some("q"), NOW, &Outward::default()).await.unwrap_err().code, Code::Forbidden);
+        assert_eq!(verify(&jwt, &token, Some("p")).await.unwrap().person.organization.as_str(), "p");
+        assert_eq!(verify(&jwt, &token, Some("q")).await.unwrap_err().code, Code::Forbidden);
     }
 
-    #[test]
-    fn configuration_decides_issuer_audience_and_the_organization_of_who_names_none() {
+    #[actix_web::test]
+    async fn configuration_decides_issuer_audience_and_the_organization_of_who_names_none() {
         let token = hs256(&json!({"sub": "u", "exp": 1_900_000_000, "iss": "me", "aud": ["x", "hub"]}));
-        let with = |issuer: &str, audience: &str| {
+        let with = async |issuer: &str, audience: &str| {
             let jwt = jwt(|auth| {
                 auth.issuer = issuer.into();
                 auth.audience = audience.into();
                 auth.default_organization = "home".into();
             });
-            jwt.verify(&token, None, NOW, &Outward::default()).await.map(|claims| claims.organization.to_string()).map_err(|f| f.message)
+            verify(&jwt, &token, None).await.map(|claims| claims.person.organization.to_string()).map_err(|f| f.message)
         };
-        assert_eq!(with("me", "hub").as_deref(), Ok("home"));
-        assert!(with("you", "hub").unwrap_err().contains("issuer"));
-        assert!(with("", "other").unwrap_err().contains("audience"));
+        assert_eq!(with("me", "hub").await.as_deref(), Ok("home"));
+        assert!(with("you", "hub").await.unwrap_err().contains("issuer"));
+        assert!(with("", "other").await.unwrap_err().contains("audience"));
     }
 
-    #[test]
-    fn a_minted_token_is_understood() {
+    #[actix_web::test]
+    async fn a_minted_token_is_understood() {
         let jwt = jwt(|auth| auth.issuer = "hub".into());
         let (organization, user) = (OrganizationId::parse("o").unwrap(), UserId::parse("u").unwrap());
+        let other = jwt.mint(&organization, &user, Role::Owner, NOW, 60).unwrap();
         let token = jwt.mint(&organization, &user, Role::Owner, NOW, 60).unwrap();
-        let claims = jwt.verify(&token, None, NOW, &Outward::default()).await.unwrap();
-        assert_eq!((claims.organization, claims.user, claims.role), (organization, user, Role::Owner));
+        let claims = verify(&jwt, &token, None).await.unwrap();
+        assert_eq!(
+            (claims.person.organization, claims.person.user, claims.person.role),
+            (organization, user, Role::Owner)
+        );
         assert_eq!(claims.expires_at, NOW.plus_millis(60_000));
-        assert!(jwt.verify(&token, None, NOW.plus_millis(66_000)).is_err());
+        assert_eq!(claims.issued_at, Some(NOW));
+        let (id, other) = (claims.token_id, verify(&jwt, &other, None).await.unwrap().token_id);
+        assert!(id.as_ref().is_some_and(|id| id.len() == 22) && id != other, "{id:?} {other:?}");
+        assert!(jwt.verify(&token, None, NOW.plus_millis(66_000), &Outward::default()).await.is_err());
     }
 }

@@ -31,29 +31,24 @@ pub struct Rules {
 /// What a verified token says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
-    pub organization: OrganizationId,
-    pub user: UserId,
-    pub role: Role,
-    pub permissions: Vec<String>,
+    pub person: Person,
     pub expires_at: Timestamp,
     /// `jti`: the token's own name, by which it can be revoked.
     pub token_id: Option<String>,
     /// `iat`.
     pub issued_at: Option<Timestamp>,
-    /// The source may bring organizations that the hub does not know.
-    pub may_create_organization: bool,
-    /// A stored hub administrator keeps that right.
-    pub may_be_hub_admin: bool,
 }
 
-/// Whose claims they are, without the times.
+/// Whose claims they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Person {
     pub organization: OrganizationId,
     pub user: UserId,
     pub role: Role,
     pub permissions: Vec<String>,
+    /// The source may bring an organization that the hub does not know.
     pub may_create_organization: bool,
+    /// A stored hub administrator keeps that right with these claims.
     pub may_be_hub_admin: bool,
 }
 
@@ -140,18 +135,7 @@ impl Rules {
             Some(Value::String(id)) if !id.is_empty() && id.len() <= 200 => Some(id.clone()),
             Some(_) => return Err(refused("the token's jti must be a text of 1 to 200 bytes")),
         };
-        let person = self.person(claims, chosen)?;
-        Ok(Claims {
-            organization: person.organization,
-            user: person.user,
-            role: person.role,
-            permissions: person.permissions,
-            expires_at,
-            token_id,
-            issued_at,
-            may_create_organization: person.may_create_organization,
-            may_be_hub_admin: person.may_be_hub_admin,
-        })
+        Ok(Claims { person: self.person(claims, chosen)?, expires_at, token_id, issued_at })
     }
 
     /// Whose claims they are. `chosen`: one of several organizations.
