@@ -43,6 +43,7 @@ pub struct Config {
     pub channels: Channels,
     pub approvals: Approvals,
     pub auth: Auth,
+    pub pairing: Pairing,
     pub database: Database,
     pub providers: Providers,
     pub agents: BTreeMap<String, Agent>,
@@ -166,6 +167,7 @@ pub struct Auth {
     pub session_seconds: u64,
     pub sign_in_seconds: u64,
     pub remember_ms: u64,
+    pub ticket_seconds: u64,
     pub session_url: String,
     pub session: ForeignSession,
     pub roles: BTreeMap<String, String>,
@@ -200,6 +202,13 @@ pub struct Issuer {
     pub organization_claims: Vec<String>,
     pub role_claims: Vec<String>,
     pub permission_claims: Vec<String>,
+}
+
+/// Codes that pair a device.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pairing {
+    pub code_length: usize,
+    pub seconds: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

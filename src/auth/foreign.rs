@@ -180,7 +180,7 @@ impl Desk {
                 if fault.code == Code::Unauthorized {
                     self.known.remove(&key);
                 }
-                self.refused.put(key, fault.clone());
+                self.refused.put(self.refused.asking(), key, fault.clone());
             }
         }
     }

@@ -1,19 +1,23 @@
 //! From a request's head to a principal: once, at the edge.
 //!
-//! Order of credentials: `Authorization: Bearer`, then `?token=` (sockets only), then a cookie. The first one that is
-//! there counts; if it is bad the request is refused, and no other is tried.
+//! Order of credentials: `Authorization: Bearer`, then `?token=` (sockets only), then `?ticket=`, then a cookie. The
+//! first one that is there counts; if it is bad the request is refused, and no other is tried.
 
+pub mod accounts;
 pub mod first_start;
 pub mod folder;
 mod foreign;
+mod forget;
 pub mod head;
 pub mod jwt;
 pub mod keys;
 mod outward;
 pub mod password;
+pub mod refusals;
 mod remember;
 pub mod sign_in;
 mod single;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +26,8 @@ use dashmap::DashMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Config;
-use crate::domain::account::{ApiKey, HubSession, User};
-use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
+use crate::domain::account::{ApiKey, Device, HubSession, User};
+use crate::domain::ids::{DeviceId, OrganizationId, Source, SystemSource, Timestamp, UserId};
 use crate::domain::principal::{Credential, Principal, Role};
 use crate::error::{Code, Fault};
 use crate::store::Store;
@@ -39,7 +43,7 @@ use remember::Remember;
 /// The cookie of the hub's own sessions.
 pub const COOKIE: &str = "switchboard_session";
 
-/// Users, keys and sessions that are remembered at most, each.
+/// Users, keys, sessions, devices and so on that are remembered at most, each.
 const REMEMBERED: usize = 10_000;
 
 /// Knows whom to believe.
@@ -57,6 +61,12 @@ pub struct Authenticator {
     /// Hashes of the keys that were used since the start, by the keys' ids: there are no more of them than rows.
     key_hashes: DashMap<String, [u8; 32]>,
     sessions: Remember<[u8; 32], HubSession>,
+    devices: Remember<[u8; 32], Device>,
+    devices_by_id: Remember<(OrganizationId, DeviceId), Device>,
+    /// Whether they are disabled.
+    organizations: Remember<OrganizationId, bool>,
+    /// Whether the JWTs of these names are.
+    revoked: Remember<(OrganizationId, String), bool>,
 }
 
 impl Authenticator {
@@ -77,6 +87,10 @@ impl Authenticator {
             keys: Remember::new(age, REMEMBERED),
             key_hashes: DashMap::new(),
             sessions: Remember::new(age, REMEMBERED),
+            devices: Remember::new(age, REMEMBERED),
+            devices_by_id: Remember::new(age, REMEMBERED),
+            organizations: Remember::new(age, REMEMBERED),
+            revoked: Remember::new(age, REMEMBERED),
             config,
         }
     }
@@ -105,19 +119,27 @@ impl Authenticator {
 
     async fn find(&self, head: &Head<'_>, route: Route) -> Result<Principal, Fault> {
         let chosen = head.query_value("organizationId")?;
+        self.find_in(head, route, chosen.as_deref()).await
+    }
+
+    /// The same for one of the credential's organizations, named elsewhere than in the address.
+    pub async fn find_in(&self, head: &Head<'_>, route: Route, chosen: Option<&str>) -> Result<Principal, Fault> {
         if let Some(token) = head.bearer()? {
-            return self.token(token, chosen.as_deref()).await;
+            return self.token(token, chosen).await;
         }
         if route != Route::Rest
             && let Some(token) = head.query_value("token")?
         {
-            return self.token(&token, chosen.as_deref()).await;
+            return self.token(&token, chosen).await;
+        }
+        if let Some(ticket) = head.query_value("ticket")? {
+            return within(self.by_ticket(head, &ticket, route).await?, chosen);
         }
         if let Some((name, cookie)) = self.named_cookie(head, route)? {
-            return match (self.own(cookie, chosen.as_deref()).await?, &self.foreign) {
+            return match (self.own(cookie, chosen).await?, &self.foreign) {
                 (Some(principal), _) => Ok(principal),
                 (None, Some(foreign)) if name != COOKIE => {
-                    self.by_foreign(foreign, Shown::cookies(head)?, chosen.as_deref()).await
+                    self.by_foreign(foreign, Shown::cookies(head)?, chosen).await
                 }
                 (None, _) => Err(Fault::new(Code::Unauthorized, "the cookie is malformed")),
             };
@@ -165,17 +187,21 @@ impl Authenticator {
         } else if token.starts_with(keys::API_KEY) {
             self.by_key(token, now).await?
         } else if jwt::looks_signed(token) {
-            let claims = self.jwt.verify(token, chosen, now, &self.outward).await?;
+            let claims = self.claims(token, chosen, now).await?;
             return self.by_claims(claims, now).await.map(Some);
+        } else if standing::is_device_token(token)
+            && let Some(device) = self.by_device(token, now).await?
+        {
+            device
         } else {
             return Ok(None);
         };
-        match chosen {
-            Some(chosen) if chosen != principal.organization.as_str() => {
-                Err(Fault::forbidden("organizationId: the credential is not for that organization"))
-            }
-            _ => Ok(Some(principal)),
-        }
+        within(principal, chosen).map(Some)
+    }
+
+    /// What a JWT that counts says.
+    async fn claims(&self, token: &str, chosen: Option<&str>, now: Timestamp) -> Result<Claims, Fault> {
+        self.jwt.verify(token, chosen, now, &self.outward).await
     }
 
     /// Whether the principal is still who it was, asked of the store at most `auth.remember_ms` ago: the same
@@ -191,11 +217,17 @@ impl Authenticator {
         let user = self.user(&principal.organization, &principal.user).await?;
         let mut renewed = principal.clone();
         match &principal.credential {
-            Credential::Jwt { .. } if !user.managed => return Ok(renewed),
-            Credential::ApiKey { id } => {
-                let hash = self.key_hashes.get(id).map(|hash| *hash);
-                self.key(hash.ok_or_else(|| Fault::plain(Code::Unauthorized))?, now).await?;
+            credential @ Credential::Jwt { .. } => {
+                self.token_counts(&user, credential).await?;
+                if !user.managed {
+                    return Ok(renewed);
+                }
             }
+            Credential::ApiKey { id } => {
+                let hash = self.key_hash(&principal.organization, id).await?;
+                self.key(hash, now).await?;
+            }
+            Credential::Device { id } => return self.renew_device(&principal.organization, id).await,
             Credential::Session { id } => {
                 let hash = sign_in::session_hash(id).ok_or_else(|| Fault::plain(Code::Unauthorized))?;
                 self.session(hash, now).await?;
@@ -209,11 +241,6 @@ impl Authenticator {
             renewed.hub_admin &= principal.hub_admin;
         }
         Ok(renewed)
-    }
-
-    /// Forgets what is remembered of a user: its row was changed here.
-    pub fn forget_user(&self, organization: &OrganizationId, user: &UserId) {
-        self.users.forget(&(organization.clone(), user.clone()));
     }
 
     /// Makes and verifies the hashes of people's passwords.
@@ -230,6 +257,16 @@ impl Authenticator {
         ttl_seconds: i64,
     ) -> Result<String, Fault> {
         self.jwt.mint(organization, user, role, SystemSource.now(), ttl_seconds)
+    }
+}
+
+/// A credential of one organization counts for that one.
+fn within(principal: Principal, chosen: Option<&str>) -> Result<Principal, Fault> {
+    match chosen {
+        Some(chosen) if chosen != principal.organization.as_str() => {
+            Err(Fault::forbidden("organizationId: the credential is not for that organization"))
+        }
+        _ => Ok(principal),
     }
 }
 

@@ -106,11 +106,14 @@ impl Authenticator {
         let user = match self.users.get(&key) {
             Some(user) => user,
             None => {
+                let asked = self.users.asking();
                 let user = self.known_or_new(&person, now).await?;
-                self.users.put(key, user.clone());
+                self.users.put(asked, key, user.clone());
                 user
             }
         };
+        self.admitted(&user).await?;
+        self.token_counts(&user, &credential).await?;
         Ok(Principal {
             organization: person.organization,
             user: person.user,
@@ -137,25 +140,31 @@ impl Authenticator {
         self.store.ensure_user(fresh).await.map_err(fault_of)
     }
 
-    /// The row of a user who must exist.
+    /// The row of a user who must exist and may come in.
     pub(super) async fn user(&self, organization: &OrganizationId, user: &UserId) -> Result<User, Fault> {
         let key = (organization.clone(), user.clone());
-        if let Some(known) = self.users.get(&key) {
-            return Ok(known);
-        }
-        let found = self.store.user(organization, user).await.map_err(fault_of)?;
-        let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the user does not exist any more"))?;
-        self.users.put(key, found.clone());
-        Ok(found)
+        let known = match self.users.get(&key) {
+            Some(known) => known,
+            None => {
+                let asked = self.users.asking();
+                let found = self.store.user(organization, user).await.map_err(fault_of)?;
+                let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the user does not exist any more"))?;
+                self.users.put(asked, key, found.clone());
+                found
+            }
+        };
+        self.admitted(&known).await?;
+        Ok(known)
     }
 
     pub(super) async fn session(&self, hash: [u8; 32], now: Timestamp) -> Result<HubSession, Fault> {
         let session = match self.sessions.get(&hash) {
             Some(session) => session,
             None => {
+                let asked = self.sessions.asking();
                 let found = self.store.session_by_hash(hash).await.map_err(fault_of)?;
                 let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the session is not known"))?;
-                self.sessions.put(hash, found.clone());
+                self.sessions.put(asked, hash, found.clone());
                 found
             }
         };
@@ -167,10 +176,11 @@ impl Authenticator {
         let key = match self.keys.get(&hash) {
             Some(key) => key,
             None => {
+                let asked = self.keys.asking();
                 let found = self.store.api_key_by_hash(hash).await.map_err(fault_of)?;
                 let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the API key is not known"))?;
                 self.key_hashes.insert(found.id.to_string(), hash);
-                self.keys.put(hash, found.clone());
+                self.keys.put(asked, hash, found.clone());
                 found
             }
         };

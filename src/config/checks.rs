@@ -239,7 +239,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 33] = [
+    let rows: [(&str, u64, u64, u64); 36] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -270,6 +270,9 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("auth.session_seconds", config.auth.session_seconds, 60, 31_536_000),
         ("auth.sign_in_seconds", config.auth.sign_in_seconds, 10, 86_400),
         ("auth.remember_ms", config.auth.remember_ms, 0, 60_000),
+        ("auth.ticket_seconds", config.auth.ticket_seconds, 1, 300),
+        ("pairing.code_length", config.pairing.code_length as u64, 6, 12),
+        ("pairing.seconds", config.pairing.seconds, 10, 3600),
         ("database.pool", config.database.pool.into(), 1, 256),
         ("providers.demo.word_interval_ms", config.providers.demo.word_interval_ms, 0, 60_000),
         ("providers.retries", config.providers.retries.into(), 0, 20),
