@@ -13,12 +13,13 @@ pub mod jwt;
 pub mod keys;
 mod outward;
 pub mod password;
-pub mod refusals;
+mod refusals;
 mod remember;
 pub mod sign_in;
 mod single;
 mod standing;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub use head::{Head, Presented, Route};
 use jwt::{Claims, Jwt, Person};
 use outward::Outward;
 use password::Passwords;
+use refusals::Refusals;
 use remember::Remember;
 
 /// The cookie of the hub's own sessions.
@@ -67,6 +69,7 @@ pub struct Authenticator {
     organizations: Remember<OrganizationId, bool>,
     /// Whether the JWTs of these names are.
     revoked: Remember<(OrganizationId, String), bool>,
+    refusals: Refusals,
 }
 
 impl Authenticator {
@@ -91,6 +94,7 @@ impl Authenticator {
             devices_by_id: Remember::new(age, REMEMBERED),
             organizations: Remember::new(age, REMEMBERED),
             revoked: Remember::new(age, REMEMBERED),
+            refusals: Refusals::default(),
             config,
         }
     }
@@ -241,6 +245,18 @@ impl Authenticator {
             renewed.hub_admin &= principal.hub_admin;
         }
         Ok(renewed)
+    }
+
+    /// Counts a refusal at a door, for the audit log. `what`: the operation's name, or the path of the door.
+    pub fn refused(&self, address: IpAddr, what: &str, fault: &Fault, known: Option<&Principal>, request_id: &str) {
+        if matches!(fault.code, Code::Unauthorized | Code::Forbidden | Code::NotFound | Code::RateLimited) {
+            self.refusals.note(address, what, fault, known, request_id);
+        }
+    }
+
+    /// Writes refusals down that are due, or all of them at the end. To be called every second or so.
+    pub async fn write_refusals(&self, all: bool) {
+        self.refusals.write(&self.store, all).await;
     }
 
     /// Makes and verifies the hashes of people's passwords.
