@@ -98,7 +98,7 @@ mod tests {
 
     #[actix_web::test]
     async fn the_page_is_served_once_and_then_only_confirmed() {
-        let app = init_service(App::new().configure(routes)).await;
+        let app = init_service(App::new().configure(crate::http::endpoint::mount)).await;
         let answer = call_service(&app, TestRequest::get().uri("/").to_request()).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers().get(header::CONTENT_TYPE).unwrap(), HTML);
@@ -118,7 +118,7 @@ mod tests {
 
     #[actix_web::test]
     async fn every_file_that_the_page_asks_for_is_there() {
-        let app = init_service(App::new().configure(routes)).await;
+        let app = init_service(App::new().configure(crate::http::endpoint::mount)).await;
         let (mut asked, mut seen) = (vec!["/".to_owned()], Vec::new());
         while let Some(path) = asked.pop() {
             if seen.contains(&path) {
