@@ -18,6 +18,7 @@ use crate::domain::principal::Principal;
 use crate::error::Fault;
 
 /// An address, what is asked there, and who answers.
+#[derive(Clone)]
 pub struct Endpoint {
     pub method: Method,
     /// As actix writes it: `/sessions/{id}`.
@@ -44,6 +45,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::metrics::ENDPOINTS);
     all.extend(super::sign_in::ENDPOINTS);
     all.extend(super::identity::ENDPOINTS);
+    all.extend_from_slice(super::page::ENDPOINTS);
     all
 }
 
