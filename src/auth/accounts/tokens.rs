@@ -5,7 +5,7 @@ use serde_json::json;
 use super::act::Act;
 use super::users::may_touch;
 use super::{Accounts, Caller};
-use crate::domain::account::RevokedToken;
+use crate::domain::account::{RevokedToken, User};
 use crate::domain::ids::{OrganizationId, Source, SystemSource, UserId};
 use crate::domain::policy::Operation;
 use crate::error::{Code, Fault};
@@ -22,6 +22,14 @@ pub enum WhichToken {
 }
 
 impl Accounts {
+    /// Writes down that a token is about to be made for a user. Only the command line makes tokens.
+    pub async fn record_token(&self, caller: &Caller, user: &User, ttl_seconds: i64) -> Result<(), Fault> {
+        let act = Act::new(caller, Operation::AdminTokenCreate).within(&user.organization).on(&user.id);
+        let act = act.with(json!({ "role": user.role.name(), "hubAdmin": user.hub_admin, "seconds": ttl_seconds }));
+        self.allowed(&act).await?;
+        self.write_down(&act).await
+    }
+
     /// The token is refused from now on. One that does not count anyway is left alone.
     pub async fn revoke_token(
         &self,
