@@ -272,7 +272,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("auth.remember_ms", config.auth.remember_ms, 0, 60_000),
         ("auth.ticket_seconds", config.auth.ticket_seconds, 1, 300),
         ("pairing.code_length", config.pairing.code_length as u64, 6, 12),
-        ("pairing.seconds", config.pairing.seconds, 10, 3600),
+        ("pairing.seconds", config.pairing.seconds, 1, 3600),
         ("database.pool", config.database.pool.into(), 1, 256),
         ("providers.demo.word_interval_ms", config.providers.demo.word_interval_ms, 0, 60_000),
         ("providers.retries", config.providers.retries.into(), 0, 20),
