@@ -147,6 +147,7 @@ fn listen(
     let (total, each) = config.server.connection_limits(telemetry::open_files_limit());
     (settings.max_connections, settings.max_per_address) = (total, each);
     settings.head_timeout = Duration::from_secs(config.limits.head_seconds);
+    settings.stall_timeout = Duration::from_secs(config.limits.stall_seconds);
     settings.body_timeout = Duration::from_secs(config.limits.body_seconds);
     let on_worker = {
         let (config, hubs) = (config.clone(), hubs.clone());

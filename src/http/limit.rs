@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::{JsonPayloadError, PayloadError};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -98,7 +99,10 @@ pub async fn limited(
             return Ok(told(request.into_response(Refusal(fault).error_response()), decision));
         }
     }
-    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if came_too_slowly(&response) {
+        response = response.into_response(HttpResponse::new(StatusCode::REQUEST_TIMEOUT));
+    }
     let charged = response.request().extensions().get::<Charged>().copied();
     let Charged(decision) = charged.unwrap_or_else(|| Charged(edge.limits.stranger(budget, address, Instant::now())));
     // What has been done is not taken back; what was only asked for, in somebody else's name, is.
@@ -137,6 +141,17 @@ fn unreadable(request: &ServiceRequest) -> Option<HttpResponse> {
     let mut response = HttpResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     response.extensions_mut().insert(fault);
     Some(response)
+}
+
+/// Whether a route waited in vain for the rest of the body.
+fn came_too_slowly(response: &ServiceResponse<BoxBody>) -> bool {
+    let Some(error) = response.response().error() else { return false };
+    let payload = match error.as_error::<JsonPayloadError>() {
+        Some(JsonPayloadError::Payload(payload)) => Some(payload),
+        _ => error.as_error::<PayloadError>(),
+    };
+    let late = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    matches!(payload, Some(PayloadError::Incomplete(Some(error))) if late(error))
 }
 
 /// Puts what is left, and when there is more, into the head of an answer.
