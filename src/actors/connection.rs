@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use protocol::{frames as wf, methods as wm};
@@ -20,10 +20,11 @@ use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen};
 use crate::domain::ids::{ApprovalId, ConversationId};
 use crate::doors::gateway::flat_error;
 use crate::doors::{FLAT, NATIVE, rpc};
-use crate::error::{Code, Fault};
+use crate::error::{Code, Fault, close};
 use crate::fanout::{self, Workers};
 use crate::framing::Frame;
-use crate::transport::{Inbound, Outbound, Socket};
+use crate::limits::{FrameBucket, Limits, Pace, Place, Via};
+use crate::transport::{Close, Inbound, Outbound, Socket};
 
 /// The longest id of a request, in bytes.
 const ID_BYTES: usize = 128;
@@ -42,6 +43,7 @@ pub struct ConnectionKit {
     pub hub: Rc<dyn Hub>,
     pub workers: Workers,
     pub settings: Arc<HubSettings>,
+    pub limits: Arc<Limits>,
 }
 
 pub struct ConnectionActor {
@@ -53,6 +55,9 @@ pub struct ConnectionActor {
     /// What changes what this connection hears is done in the order in which it came.
     order: Option<Rc<Mutex<()>>>,
     requests: u64,
+    frames: FrameBucket,
+    /// Counted among the user's sockets until it is gone.
+    _place: Option<Place>,
 }
 
 /// The kind of a frame and its id, before anything else is looked at.
@@ -95,11 +100,12 @@ struct PublishFrame<'a> {
 
 impl ConnectionActor {
     /// Gives a new socket its actor. `caller.request_id` is the handshake's.
-    pub fn open(kit: Rc<ConnectionKit>, caller: Caller, socket: Socket) {
+    pub fn open(kit: Rc<ConnectionKit>, caller: Caller, place: Option<Place>, socket: Socket) {
         let Socket { outbound, inbound } = socket;
         Self::create(|context| {
             context.add_stream(inbound);
-            Self { kit, caller, outbound, permits: None, order: None, requests: 0 }
+            let frames = FrameBucket::default();
+            Self { kit, caller, outbound, permits: None, order: None, requests: 0, frames, _place: place }
         });
     }
 
@@ -117,6 +123,32 @@ impl ConnectionActor {
 
     fn refuse(&self, fault: &Fault, id: Option<&str>) {
         self.push(&rpc::error_frame(fault, None, id));
+    }
+
+    /// Counts a frame. Above the limit of its connection the next one is read later; false where it is the last.
+    fn in_time(&mut self, context: &mut Context<Self>) -> bool {
+        if !self.kit.limits.frames.is_on() {
+            return true;
+        }
+        let (wait, tell) = match self.kit.limits.frames.count(&mut self.frames, Instant::now()) {
+            Pace::Fine => return true,
+            Pace::Pause { wait, tell } => (wait, tell),
+            Pace::Enough => {
+                self.outbound.close(Close::new(close::ABUSE, "too many frames"));
+                return false;
+            }
+        };
+        if tell {
+            self.refuse(&Limits::too_many_frames(wait), None);
+        }
+        context.wait(actix_rt::time::sleep(wait).into_actor(self));
+        true
+    }
+
+    /// Refuses a message that is one too many of its user over sockets.
+    fn may_send(&self, command: &Command) -> Result<(), Fault> {
+        let sends = matches!(command, Command::Session(_, SessionCommand::Send(_) | SessionCommand::Retry { .. }));
+        if sends { self.kit.limits.message(&self.caller.principal, Via::Socket) } else { Ok(()) }
     }
 
     fn text(&mut self, text: &str, context: &mut Context<Self>) {
@@ -192,6 +224,7 @@ impl ConnectionActor {
         checked_id(&frame.id)?;
         let limits = rpc::Limits { message_bytes: self.kit.settings.message_bytes };
         let command = rpc::decode(&frame.method, frame.params.map(RawValue::get), limits)?;
+        self.may_send(&command)?;
         let caller = self.next_caller();
         // Long pages one after the other, each into a queue with room: many at once must not look like a slow client.
         let long = matches!(command, Command::Session(_, SessionCommand::Messages { .. }));
@@ -304,6 +337,7 @@ impl ConnectionActor {
             let session = frame.session_id.map(|id| ConversationId::parse(&id)).transpose();
             let session = session.map_err(|_| Fault::not_found("session"))?;
             let new = NewMessage { content: frame.content, attachments, model: None, busy: None, once: None };
+            self.kit.limits.message(&self.caller.principal, Via::Socket)?;
             Ok((session, new))
         });
         let (session, new) = match decoded {
@@ -468,6 +502,9 @@ impl Actor for ConnectionActor {
 
 impl StreamHandler<Inbound> for ConnectionActor {
     fn handle(&mut self, item: Inbound, context: &mut Self::Context) {
+        if !matches!(item, Inbound::Closed { .. }) && !self.in_time(context) {
+            return;
+        }
         match item {
             Inbound::Text(text) => self.text(&text, context),
             Inbound::Binary(_) => {
