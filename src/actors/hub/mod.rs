@@ -12,7 +12,7 @@ use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look}
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, with_kit};
 use crate::domain::agent::ModelInfo;
-use crate::domain::channel::{Channel, ChannelKey, Position};
+use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
 };
@@ -252,15 +252,15 @@ impl Hub for LocalHub {
         data: Arc<str>,
         confirm: bool,
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
-        let key = self.check_publish(caller, channel, event)?;
+        let channel = self.check_publish(caller, channel, event)?;
         let event = Event::Application { name: event.into(), data };
         let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
         if !confirm {
-            fanout::publish(workers, key, event, ring, None);
+            fanout::publish(workers, channel, event, ring, None);
             return Ok(None);
         }
         let (answer, position) = oneshot::channel();
-        fanout::publish(workers, key, event, ring, Some(answer));
+        fanout::publish(workers, channel, event, ring, Some(answer));
         Ok(Some(Box::pin(async move { position.await.map_err(|_| Fault::unavailable("the hub is stopping")) })))
     }
 }
