@@ -46,7 +46,11 @@ impl Published {
 enum Recalled {
     Event(Arc<Published>),
     /// What a client published, as its frame on the native wire.
-    Frame { seq: u64, at: Timestamp, frame: Frame },
+    Frame {
+        seq: u64,
+        at: Timestamp,
+        frame: Frame,
+    },
 }
 
 impl Recalled {

@@ -225,13 +225,7 @@ impl Ring {
 
     /// Everything after `seq`, oldest first, runs of deltas merged, until about `bytes` of text. `None` where a part's
     /// text is gone. The last one's seq tells how far it went.
-    pub fn after(
-        &self,
-        seq: u64,
-        template: &Numbered,
-        text_of: TextOf<'_>,
-        bytes: usize,
-    ) -> Option<Vec<Recalled>> {
+    pub fn after(&self, seq: u64, template: &Numbered, text_of: TextOf<'_>, bytes: usize) -> Option<Vec<Recalled>> {
         let mut found = Vec::new();
         let mut weighed = 0;
         let from = self.entries.partition_point(|e| e.last_seq() <= seq);
