@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look};
+use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look, from_store};
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, with_kit};
 use crate::domain::agent::ModelInfo;
@@ -224,10 +224,6 @@ impl LocalHub {
 
 fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
     sessions.into_iter().filter(|s| s.visibility == Visibility::Organization).collect()
-}
-
-fn from_store(fault: crate::store::StoreFault) -> Fault {
-    crate::actors::conversation::from_store(fault)
 }
 
 impl Hub for LocalHub {
