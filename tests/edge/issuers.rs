@@ -135,7 +135,7 @@ async fn adversarial_5_alg_none_hs256_with_a_public_key_wrong_kid_iss_and_aud_ar
 #[case::no_exp(changed(|c| { c.as_object_mut().unwrap().remove("exp"); }), "no exp")]
 #[case::exp_as_text(changed(|c| c["exp"] = "4000000000".into()), "exp must be a number")]
 #[case::exp_null(changed(|c| c["exp"] = Value::Null), "exp must be a number")]
-#[case::exp_in_a_list(changed(|c| c["exp"] = json!([EXP])), "exp must be a number")]
+#[case::exp_in_a_list(changed(|c| c["exp"] = json!([EXP])), "malformed")]
 #[case::expired(changed(|c| c["exp"] = 1_000_000_000.into()), "expired")]
 #[case::nbf_as_text(changed(|c| c["nbf"] = "0".into()), "nbf must be a number")]
 #[case::nbf_to_come(changed(|c| c["nbf"] = 3_900_000_000u64.into()), "not valid yet")]
