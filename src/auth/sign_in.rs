@@ -133,14 +133,7 @@ impl Authenticator {
             }
             first_start::ensure_organization(&self.store, organization, now).await?;
         }
-        let fresh = User {
-            organization: organization.clone(),
-            id: user.clone(),
-            role: person.role,
-            managed: false,
-            hub_admin: false,
-            created_at: now,
-        };
+        let fresh = User::new(organization.clone(), user.clone(), person.role, now);
         self.store.ensure_user(fresh).await.map_err(fault_of)
     }
 
