@@ -9,4 +9,5 @@ mod foreign_sessions;
 mod http;
 mod hub;
 mod issuers;
+mod passwords;
 mod signers;
