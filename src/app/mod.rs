@@ -85,7 +85,8 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
+    let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
     let limits = Arc::new(Limits::new(&config.limits));
     let edge = Edge { config: config.clone(), auth: auth.clone(), limits: limits.clone(), metrics, readiness };
