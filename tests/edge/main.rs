@@ -1,9 +1,14 @@
 //! The edge of the hub, driven from outside: the built program, its command line, its first start, its credentials.
 
 mod accounts;
+mod answers;
 mod command_line;
 mod configuration;
 mod credentials;
 mod first_start;
+mod foreign_sessions;
 mod http;
 mod hub;
+mod issuers;
+mod passwords;
+mod signers;
