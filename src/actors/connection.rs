@@ -11,14 +11,15 @@ use protocol::{frames as wf, methods as wm};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+use super::underway::Underway;
 use super::{HubSettings, expiry};
 use crate::domain::channel::{Channel, Position};
 use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen};
 use crate::domain::ids::{ApprovalId, ConversationId};
 use crate::doors::gateway::flat_error;
+use crate::doors::rpc::PlainPublish;
 use crate::doors::{FLAT, NATIVE, rpc};
 use crate::error::{Code, Fault, close};
 use crate::fanout::{self, Workers};
@@ -50,10 +51,6 @@ pub struct ConnectionActor {
     kit: Rc<ConnectionKit>,
     caller: Caller,
     outbound: Rc<Outbound>,
-    /// Made with the first request: most connections only listen.
-    permits: Option<Arc<Semaphore>>,
-    /// What changes what this connection hears is done in the order in which it came.
-    order: Option<Rc<Mutex<()>>>,
     requests: u64,
     frames: FrameBucket,
     /// Counted among the user's sockets until it is gone.
@@ -105,7 +102,7 @@ impl ConnectionActor {
         Self::create(|context| {
             context.add_stream(inbound);
             let frames = FrameBucket::default();
-            Self { kit, caller, outbound, permits: None, order: None, requests: 0, frames, _place: place }
+            Self { kit, caller, outbound, requests: 0, frames, _place: place }
         });
     }
 
@@ -152,6 +149,12 @@ impl ConnectionActor {
     }
 
     fn text(&mut self, text: &str, context: &mut Context<Self>) {
+        if let Some(plain) = rpc::plain_publish(text) {
+            if let Err(fault) = self.plain_publish(&plain) {
+                self.refuse(&fault, plain.id.filter(|id| checked_id(id).is_ok()));
+            }
+            return;
+        }
         let envelope: Envelope<'_> = match parse(text) {
             Ok(envelope) => envelope,
             Err(fault) => return self.refuse(&fault, None),
@@ -188,27 +191,25 @@ impl ConnectionActor {
         }
     }
 
-    /// Waits, without reading, where too many requests are under way; gives the place of the next one.
-    fn permit(&mut self, context: &mut Context<Self>) -> Arc<Semaphore> {
-        let limit = self.kit.settings.requests_in_flight;
-        let permits = self.permits.get_or_insert_with(|| Arc::new(Semaphore::new(limit))).clone();
-        if permits.available_permits() == 0 {
-            let free = permits.clone();
-            let wait = async move { drop(free.acquire().await) };
-            context.wait(wait.into_actor(self));
-        }
-        permits
+    /// What this connection's requests have in common while there are any.
+    fn underway(&self) -> Underway {
+        Underway::of(self.outbound.id().0, self.kit.settings.requests_in_flight)
     }
 
-    /// Runs a request beside the actor. First polls keep the order of arrival.
+    /// Runs a request beside the actor. First polls keep the order of arrival. Where too many are under way nothing
+    /// more is read.
     fn run(&mut self, context: &mut Context<Self>, work: impl Future<Output = Vec<Frame>> + 'static) {
-        let permits = self.permit(context);
-        let permit: Option<OwnedSemaphorePermit> = permits.clone().try_acquire_owned().ok();
+        let underway = self.underway();
+        if underway.is_full() {
+            let free = self.underway();
+            context.wait(async move { free.room().await }.into_actor(self));
+        }
+        let place = underway.try_enter();
         let (outbound, workers) = (self.outbound.clone(), self.kit.workers.clone());
         actix_rt::spawn(async move {
-            let _permit = match permit {
-                Some(permit) => Some(permit),
-                None => permits.acquire_owned().await.ok(),
+            let _place = match place {
+                Some(place) => place,
+                None => underway.enter().await,
             };
             let frames = work.await;
             // What was told before the answer was given is delivered before it.
@@ -228,13 +229,13 @@ impl ConnectionActor {
         let caller = self.next_caller();
         // Long pages one after the other, each into a queue with room: many at once must not look like a slow client.
         let long = matches!(command, Command::Session(_, SessionCommand::Messages { .. }));
-        let order = long.then(|| (self.order(), self.outbound.clone()));
+        let order = long.then(|| (self.underway(), self.outbound.clone()));
         let answer = self.kit.hub.call(caller, command);
         let id = frame.id;
         self.run(context, async move {
             let _turn = match &order {
                 Some((order, outbound)) => {
-                    let turn = order.lock().await;
+                    let turn = order.turn().await;
                     drained(outbound).await;
                     Some(turn)
                 }
@@ -248,17 +249,23 @@ impl ConnectionActor {
         Ok(())
     }
 
-    fn publish(&mut self, text: &str) -> Result<(), Fault> {
+    fn publish(&self, text: &str) -> Result<(), Fault> {
         let frame: PublishFrame<'_> = parse(text)?;
         if let Some(id) = &frame.id {
             checked_id(id)?;
         }
         let data = frame.data.map_or("null", RawValue::get);
         rpc::sound("data", data)?;
-        let data: Arc<str> = data.into();
-        let published = self.kit.hub.publish(&self.caller, &frame.channel, &frame.event, data, frame.id.is_some())?;
+        let plain = PlainPublish { channel: &frame.channel, event: &frame.event, data, id: frame.id.as_deref() };
+        self.plain_publish(&plain)
+    }
+
+    fn plain_publish(&self, frame: &PlainPublish<'_>) -> Result<(), Fault> {
+        frame.id.map_or(Ok(()), checked_id)?;
+        let confirm = frame.id.is_some();
+        let published = self.kit.hub.publish(&self.caller, frame.channel, frame.event, frame.data.into(), confirm)?;
         if let (Some(position), Some(id)) = (published, frame.id) {
-            let outbound = self.outbound.clone();
+            let (outbound, id) = (self.outbound.clone(), id.to_owned());
             actix_rt::spawn(async move {
                 outbound.push(&match position.await {
                     Ok(Position { epoch, seq }) => rpc::response_raw(&id, |out| {
@@ -276,12 +283,12 @@ impl ConnectionActor {
         check_subscription(frame.id.as_deref(), &frame.channels)?;
         let greeted = frame.id.is_some() || frame.since.is_some();
         let mut since: BTreeMap<String, Position> = frame.since.map(positions).unwrap_or_default();
-        let (channels, id, order) = (frame.channels, frame.id, self.order());
+        let (channels, id, order) = (frame.channels, frame.id, self.underway());
         let (hub, caller, outbound) = (self.kit.hub.clone(), self.next_caller(), self.outbound.clone());
         let (workers, limit) = (self.kit.workers.clone(), self.kit.settings.subscriptions);
         let connection = self.outbound.id().0;
         self.run(context, async move {
-            let _turn = order.lock().await;
+            let _turn = order.turn().await;
             let mut outcome = wm::SubscribeOutcome { subscribed: Vec::new(), refused: BTreeMap::new() };
             for name in unique(channels) {
                 drained(&outbound).await;
@@ -310,10 +317,10 @@ impl ConnectionActor {
     fn unsubscribe(&mut self, text: &str, context: &mut Context<Self>) -> Result<(), Fault> {
         let frame: wf::Unsubscribe = parse(text)?;
         check_subscription(frame.id.as_deref(), &frame.channels)?;
-        let (hub, caller, order) = (self.kit.hub.clone(), self.caller.clone(), self.order());
+        let (hub, caller, order) = (self.kit.hub.clone(), self.caller.clone(), self.underway());
         let connection = self.outbound.id().0;
         self.run(context, async move {
-            let _turn = order.lock().await;
+            let _turn = order.turn().await;
             let listened = |name: &String| {
                 let channel = Channel::parse(name);
                 channel.is_ok_and(|channel| hub.unlisten(connection, &caller, &channel, NATIVE))
@@ -322,10 +329,6 @@ impl ConnectionActor {
             answer(frame.id, &wm::UnsubscribeOutcome { unsubscribed })
         });
         Ok(())
-    }
-
-    fn order(&mut self) -> Rc<Mutex<()>> {
-        self.order.get_or_insert_default().clone()
     }
 
     /// The flat form: from its first message on, the socket hears that conversation.
@@ -345,9 +348,9 @@ impl ConnectionActor {
             Err(fault) => return self.push(&flat_error(&fault, None, None)),
         };
         let (hub, caller, connection) = (self.kit.hub.clone(), self.next_caller(), self.outbound.id().0);
-        let (order, limit) = (self.order(), self.kit.settings.subscriptions);
+        let (order, limit) = (self.underway(), self.kit.settings.subscriptions);
         self.run(context, async move {
-            let _turn = order.lock().await;
+            let _turn = order.turn().await;
             match flat_send(hub, caller, (connection, limit), session, new).await {
                 Ok(()) => Vec::new(),
                 Err(fault) => vec![flat_error(&fault, session, None)],

@@ -85,7 +85,8 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
+    let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
     let limits = Arc::new(Limits::new(&config.limits));
     let edge = Edge { config: config.clone(), auth: auth.clone(), limits: limits.clone(), metrics, readiness };
@@ -160,6 +161,7 @@ fn listen(
             hubs.registry.do_send(WorkerStarted { worker, arbiter: Arbiter::current() });
         }
     };
+    let hubs_of_app = hubs.clone();
     let doorkeeper = {
         let config = config.clone();
         move || -> Rc<dyn transport::Doorkeeper> {
@@ -172,9 +174,9 @@ fn listen(
     let app = move || {
         App::new()
             .app_data(edge.clone())
+            .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
             .wrap(middleware::from_fn(http::limit::limited))
             .wrap(middleware::from_fn(http::around))
-            .configure(http::page_routes)
             .configure(http::routes)
             .configure(http::limit::bodies(body_bytes))
     };

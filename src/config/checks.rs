@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, identity};
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
 
@@ -17,6 +17,9 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
         ["tools", name, rest @ ..] if is_name(name) => {
             let known = if *name == "http_fetch" { "http_fetch" } else { "time" };
             find(defaults, &[&["tools", known], rest])
+        }
+        ["auth", "issuers", name, rest @ ..] if is_name(name) => {
+            find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
         ["auth", "roles", _] => find(defaults, &[&["auth", "roles", "user"]]),
         keys => find(defaults, &[keys]),
@@ -32,8 +35,8 @@ fn find<'a>(defaults: &'a Dict, keys: &[&[&str]]) -> Option<&'a Value> {
     Some(value)
 }
 
-/// Names of agents and tools: they are part of keys and of what a model reads.
-fn is_name(text: &str) -> bool {
+/// Names of agents, tools and issuers: they are part of keys and of what a model reads.
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
@@ -171,6 +174,7 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
             ));
         }
     }
+    identity::check(&config.auth)?;
     agents_and_tools(config)
 }
 
@@ -208,7 +212,7 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn refuse<T>(sentence: String) -> Result<T, ConfigError> {
+pub(super) fn refuse<T>(sentence: String) -> Result<T, ConfigError> {
     Err(ConfigError(sentence))
 }
 
@@ -325,7 +329,7 @@ impl Config {
                 return refuse(format!("{key}: there is no file {path}"));
             }
         }
-        Ok(())
+        identity::files(&self.auth)
     }
 }
 

@@ -10,6 +10,7 @@ use super::event::Numbered;
 use super::generation::{ThinkingLevel, ToolSpec};
 use super::ids::{ApprovalId, ConversationId, MessageId, PartId, ProjectId, Timestamp, TurnId, UserId};
 use super::message::{Attachment, Message};
+use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
 use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
 use super::tool_call::ToolPolicy;
@@ -139,6 +140,66 @@ pub enum SessionCommand {
     TodosReplace(Vec<Todo>),
     Approvals,
     Decide { which: ApprovalRef, approved: bool, reason: Option<String> },
+}
+
+impl Command {
+    /// Its row in the table of rules.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::ProjectCreate { .. } => Operation::ProjectCreate,
+            Self::ProjectList(_) => Operation::ProjectList,
+            Self::ProjectGet(_) => Operation::ProjectGet,
+            Self::SessionCreate(_) | Self::SessionOfChannel(_) => Operation::SessionCreate,
+            Self::SessionList { .. } => Operation::SessionList,
+            Self::AgentList => Operation::AgentList,
+            Self::AgentGet(_) => Operation::AgentGet,
+            Self::ToolList => Operation::ToolList,
+            Self::ModelList => Operation::ModelList,
+            Self::ApprovalList(_) => Operation::ApprovalList,
+            Self::ApprovalDecide { approved: true, .. } => Operation::ToolApprove,
+            Self::ApprovalDecide { approved: false, .. } => Operation::ToolReject,
+            Self::Presence(_) => Operation::Presence,
+            Self::History { .. } => Operation::History,
+            Self::Usage(_) => Operation::UsageGet,
+            Self::Session(_, command) => command.operation(),
+        }
+    }
+}
+
+impl SessionCommand {
+    /// Its row in the table of rules.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Get => Operation::SessionGet,
+            Self::Change(change) if change.visibility.is_some() => Operation::SessionShare,
+            Self::Change(_) => Operation::SessionUpdate,
+            Self::Archive => Operation::SessionArchive,
+            Self::Pause => Operation::SessionPause,
+            Self::Resume => Operation::SessionResume,
+            Self::Delete => Operation::SessionDelete,
+            Self::Send(_) => Operation::MessageSend,
+            Self::Edit { .. } => Operation::MessageUpdate,
+            Self::Cancel(_) => Operation::MessageCancel,
+            Self::Stop(_, StopKind::Stop) => Operation::MessageStop,
+            Self::Stop(_, StopKind::Abort) => Operation::MessageAbort,
+            Self::Retry { .. } => Operation::MessageRetry,
+            Self::Messages { .. } => Operation::MessageList,
+            Self::Todos => Operation::TodoGet,
+            Self::TodosReplace(_) => Operation::TodoUpdate,
+            Self::Approvals => Operation::ApprovalList,
+            Self::Decide { approved: true, .. } => Operation::ToolApprove,
+            Self::Decide { approved: false, .. } => Operation::ToolReject,
+        }
+    }
+
+    /// What it does to the conversation.
+    pub fn access(&self) -> Access {
+        match self.operation().rule().resource {
+            Resource::Session(access) => access,
+            // A command on a conversation has a row of that kind; were it not so, the fewest may.
+            _ => Access::Govern,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

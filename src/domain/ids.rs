@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Milliseconds since 1970-01-01 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
@@ -110,6 +111,7 @@ id!(TurnId, "turn_");
 id!(ApprovalId, "appr_");
 id!(ProjectId, "prj_");
 id!(KeyId, "key_");
+id!(DeviceId, "dev_");
 
 macro_rules! name {
     ($(#[$meta:meta])* $name:ident) => {

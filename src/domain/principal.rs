@@ -41,24 +41,66 @@ impl Role {
 }
 
 /// How a principal proved who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Credential {
-    Jwt,
-    /// The id of the key, not the key.
-    ApiKey(String),
+    /// A signed token.
+    Jwt {
+        /// Its `jti`.
+        id: Option<String>,
+        /// Its `iat`.
+        issued_at: Option<Timestamp>,
+    },
+    ApiKey {
+        /// The id of the key, not the key.
+        id: String,
+    },
     /// A hub session, held by a cookie.
-    Session(String),
-    Ticket,
+    Session {
+        /// The hash of the cookie, in hexadecimal.
+        id: String,
+    },
+    /// A paired device.
+    Device { id: String },
+    /// A session of somebody else's sign-in, asked about at `auth.session_url`.
+    Foreign {
+        /// The hash of what was asked about, in hexadecimal.
+        id: String,
+    },
+    /// The operator at the command line of the hub's own machine.
+    Operator,
 }
 
 impl Credential {
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Jwt => "jwt",
-            Self::ApiKey(_) => "api_key",
-            Self::Session(_) => "session",
-            Self::Ticket => "ticket",
+            Self::Jwt { .. } => "jwt",
+            Self::ApiKey { .. } => "api_key",
+            Self::Session { .. } => "session",
+            Self::Device { .. } => "device",
+            Self::Foreign { .. } => "foreign",
+            Self::Operator => "operator",
         }
+    }
+
+    /// What names it among its kind; nothing secret.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Jwt { id, .. } => id.as_deref(),
+            Self::ApiKey { id } | Self::Session { id } | Self::Device { id } | Self::Foreign { id } => Some(id),
+            Self::Operator => None,
+        }
+    }
+
+    /// As one line of JSON, always the same for the same credential: it is compared as text.
+    pub fn store(&self) -> String {
+        // Cannot fail: the fields are texts and numbers.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What `store` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
     }
 }
 

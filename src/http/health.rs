@@ -5,12 +5,22 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::Edge;
+use super::endpoint::{Endpoint, row};
 use crate::domain::ids::{Source, SystemSource};
+use crate::domain::policy::Operation;
+
+pub(super) const ENDPOINTS: [Endpoint; 4] = [
+    row(Method::GET, "/health", Operation::Health, || web::to(health)),
+    row(Method::HEAD, "/health", Operation::Health, || web::to(health)),
+    row(Method::GET, "/ready", Operation::Ready, || web::to(ready)),
+    row(Method::HEAD, "/ready", Operation::Ready, || web::to(ready)),
+];
 
 /// Asks one part whether it works.
 pub type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;

@@ -2,19 +2,24 @@
 
 use std::net::IpAddr;
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::endpoint::{Endpoint, row};
 use super::{Edge, Refusal};
 use crate::auth::Head;
+use crate::domain::policy::{self, Operation};
 use crate::error::Fault;
+
+/// Anybody may knock: this machine is let in without a credential, others are asked for one.
+pub(super) const ENDPOINTS: [Endpoint; 1] = [row(Method::GET, "/metrics", Operation::MetricsHere, || web::to(metrics))];
 
 pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let head = edge.auth.head(request.head(), peer);
     let here = head.local && names_this_machine(&head);
-    if !here && !edge.principal(&request).await?.hub_admin {
-        return Err(Fault::forbidden("metrics are for this machine and for administrators of the hub").into());
+    if !here {
+        policy::allow(&edge.principal(&request).await?, Operation::Metrics)?;
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, kind)).body(edge.metrics.render()))

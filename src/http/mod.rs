@@ -1,11 +1,13 @@
 //! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
 
 mod around;
+mod endpoint;
 mod fault;
 mod health;
 pub mod limit;
 mod metrics;
 mod page;
+
 mod sign_in;
 
 use std::sync::Arc;
@@ -20,9 +22,9 @@ use crate::limits::Limits;
 use crate::telemetry::Metrics;
 
 pub use around::{RequestId, around};
+pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
-pub use page::routes as page_routes;
 
 /// What the routes need; one for all workers.
 pub struct Edge {
@@ -52,12 +54,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
     app.app_data(fault::json_errors())
         .app_data(fault::query_errors())
         .app_data(fault::path_errors())
-        .service(web::resource("/health").get(health::health).route(web::head().to(health::health)))
-        .service(web::resource("/ready").get(health::ready).route(web::head().to(health::ready)))
-        .service(web::resource("/metrics").get(metrics::metrics))
-        .service(web::resource("/sign-in").get(sign_in::page).post(sign_in::sign_in))
-        .service(web::resource("/sign-out").post(sign_in::sign_out))
-        .service(web::resource("/api/v1/session").get(sign_in::session))
+        .configure(endpoint::mount)
         .default_service(web::to(unknown));
 }
 

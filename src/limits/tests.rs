@@ -18,7 +18,7 @@ fn principal(organization: &str, user: &str) -> Principal {
         role: Role::Member,
         hub_admin: false,
         permissions: Vec::new(),
-        credential: Credential::Jwt,
+        credential: Credential::Jwt { id: None, issued_at: None },
         expires_at: None,
     }
 }
@@ -46,7 +46,7 @@ fn budgets_are_the_user_s_and_nobody_else_s() {
     let mut phone = principal("acme", "ann");
     assert_eq!(taken(|| limits.message_at(&phone, Via::Rest, now)), 3);
     // Another credential, another role: the same user.
-    (phone.credential, phone.role) = (Credential::ApiKey("key_1".into()), Role::Owner);
+    (phone.credential, phone.role) = (Credential::ApiKey { id: "key_1".into() }, Role::Owner);
     assert_eq!(taken(|| limits.message_at(&phone, Via::Rest, now)), 0);
     assert_eq!(taken(|| limits.message_at(&principal("other", "ann"), Via::Rest, now)), 3);
     assert_eq!(taken(|| limits.message_at(&principal("acme", "bob"), Via::Rest, now)), 3);

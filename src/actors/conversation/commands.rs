@@ -14,7 +14,7 @@ use crate::store::CommitFault;
 impl ConversationActor {
     pub(super) fn ask(&mut self, ask: Ask, context: &mut Context<Self>) {
         let Ask { caller, command, answer } = ask;
-        let access = access_of(&command);
+        let access = command.access();
         let checked = match command {
             SessionCommand::Get | SessionCommand::Messages { .. } => self.readable(&caller).map(|_| ()),
             _ => self.allowed(&caller, access).map(|_| ()),
@@ -210,7 +210,7 @@ impl ConversationActor {
         let text_of = |message, part| machine.part_text(message, part);
         let found = home.history(since, limit, SystemSource.now(), &text_of);
         let recovered = found.is_some();
-        let events = found.unwrap_or_default().into_iter().map(|p| Arc::new(p.numbered.clone())).collect();
+        let events = found.unwrap_or_default();
         let Position { epoch, seq } = home.position();
         Ok(Reply::History { epoch, seq, recovered, events })
     }
@@ -233,19 +233,6 @@ impl Live {
     pub(super) fn next_asker(&mut self) -> Asker {
         self.next_asker += 1;
         self.next_asker
-    }
-}
-
-/// What a command does to the conversation.
-fn access_of(command: &SessionCommand) -> Access {
-    match command {
-        SessionCommand::Get | SessionCommand::Messages { .. } | SessionCommand::Todos | SessionCommand::Approvals => {
-            Access::Watch
-        }
-        SessionCommand::Decide { .. } => Access::Approve,
-        SessionCommand::Archive | SessionCommand::Delete => Access::Govern,
-        SessionCommand::Change(change) if change.visibility.is_some() => Access::Govern,
-        _ => Access::Steer,
     }
 }
 

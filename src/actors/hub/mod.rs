@@ -8,18 +8,18 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look};
+use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look, from_store};
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, with_kit};
 use crate::domain::agent::ModelInfo;
-use crate::domain::channel::{Channel, ChannelKey, Position};
+use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
 };
 use crate::domain::event::{ChannelSnapshot, Event};
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture};
 use crate::domain::ids::{ApprovalId, ConversationId, ProjectId, Source, SystemSource};
-use crate::domain::policy::{self, Permission};
+use crate::domain::policy::{self, Operation};
 use crate::domain::settings::{Project, Settings, Visibility};
 use crate::error::{Code, Fault};
 use crate::fanout::{self, AttachRequest, Member};
@@ -98,50 +98,33 @@ impl LocalHub {
     }
 
     async fn carry_out(self, caller: Caller, command: Command) -> Result<Reply, Fault> {
+        policy::allow(&caller.principal, command.operation())?;
         match command {
             Command::Session(id, command) => self.ask(caller, id, command).await,
             Command::SessionCreate(new) => self.create_session(&caller, new).await,
             Command::SessionOfChannel(channel) => self.session_of_channel(&caller, channel).await,
-            Command::SessionList { project, state, search, page } => {
-                policy::require(&caller.principal, Permission::Read)?;
-                match search {
-                    Some(text) => self.search_sessions(&caller, &text, page).await,
-                    None => self.list_sessions(&caller, project, state, page).await,
-                }
-            }
-            Command::ProjectCreate { name } => {
-                policy::require(&caller.principal, Permission::Create)?;
-                self.project_named(&caller, &name).await.map(Reply::Project)
-            }
-            Command::ProjectList(page) => {
-                policy::require(&caller.principal, Permission::Read)?;
-                self.list_projects(&caller, page).await
-            }
+            Command::SessionList { project, state, search, page } => match search {
+                Some(text) => self.search_sessions(&caller, &text, page).await,
+                None => self.list_sessions(&caller, project, state, page).await,
+            },
+            Command::ProjectCreate { name } => self.project_named(&caller, &name).await.map(Reply::Project),
+            Command::ProjectList(page) => self.list_projects(&caller, page).await,
             Command::ProjectGet(id) => {
-                policy::require(&caller.principal, Permission::Read)?;
                 let found = self.shared.store.project(&caller.principal.organization, id).await.map_err(from_store)?;
                 found.map(Reply::Project).ok_or_else(|| Fault::not_found("project"))
             }
-            Command::ApprovalList(page) => {
-                policy::require(&caller.principal, Permission::Read)?;
-                self.pending_approvals(&caller, page.limit)
-                    .await
-                    .map(|items| Reply::Approvals(Page { items, next: None }))
-            }
+            Command::ApprovalList(page) => self
+                .pending_approvals(&caller, page.limit)
+                .await
+                .map(|items| Reply::Approvals(Page { items, next: None })),
             Command::ApprovalDecide { which, approved, reason } => {
                 let id = self.conversation_of(&caller, which).await?;
                 self.ask(caller, id, SessionCommand::Decide { which, approved, reason }).await
             }
             Command::Presence(channel) => self.presence(caller, channel).await,
             Command::History { channel, since, limit } => self.history(caller, channel, since, limit).await,
-            Command::Usage(period) => {
-                policy::require(&caller.principal, Permission::Read)?;
-                self.usage(&caller, period).await
-            }
-            Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => {
-                policy::require(&caller.principal, Permission::Read)?;
-                self.catalog(command)
-            }
+            Command::Usage(period) => self.usage(&caller, period).await,
+            Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => self.catalog(command),
         }
     }
 
@@ -226,10 +209,6 @@ fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
     sessions.into_iter().filter(|s| s.visibility == Visibility::Organization).collect()
 }
 
-fn from_store(fault: crate::store::StoreFault) -> Fault {
-    crate::actors::conversation::from_store(fault)
-}
-
 impl Hub for LocalHub {
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>> {
         Box::pin(self.clone().carry_out(caller, command))
@@ -252,15 +231,15 @@ impl Hub for LocalHub {
         data: Arc<str>,
         confirm: bool,
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
-        let key = self.check_publish(caller, channel, event)?;
+        let channel = self.check_publish(caller, channel, event)?;
         let event = Event::Application { name: event.into(), data };
         let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
         if !confirm {
-            fanout::publish(workers, key, event, ring, None);
+            fanout::publish(workers, channel, event, ring, None);
             return Ok(None);
         }
         let (answer, position) = oneshot::channel();
-        fanout::publish(workers, key, event, ring, Some(answer));
+        fanout::publish(workers, channel, event, ring, Some(answer));
         Ok(Some(Box::pin(async move { position.await.map_err(|_| Fault::unavailable("the hub is stopping")) })))
     }
 }

@@ -38,7 +38,6 @@ impl LocalHub {
     }
 
     pub(super) async fn create_session(&self, caller: &Caller, new: NewSession) -> Result<Reply, Fault> {
-        policy::require(&caller.principal, Permission::Create)?;
         let settings = &self.shared.settings;
         let agent = match &new.agent {
             Some(name) => settings.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"))?,

@@ -1,0 +1,122 @@
+//! The table of endpoints: every address has an operation, and with it a rule. One place asks who is calling.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+
+use super::{Edge, Refusal, RequestId};
+use crate::domain::command::Caller;
+use crate::domain::hub::Hub;
+use crate::domain::policy::{self, Least, Operation};
+use crate::error::Fault;
+
+/// An address, what is asked there, and who answers.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub method: Method,
+    /// As actix writes it: `/sessions/{id}`.
+    pub path: &'static str,
+    pub operation: Operation,
+    /// The handler without its method; made anew for each worker.
+    pub handler: fn() -> actix_web::Route,
+}
+
+/// A row of a family's table: `row(Method::GET, "/health", Operation::Health, || web::to(health))`.
+pub const fn row(
+    method: Method,
+    path: &'static str,
+    operation: Operation,
+    handler: fn() -> actix_web::Route,
+) -> Endpoint {
+    Endpoint { method, path, operation, handler }
+}
+
+/// All routes, family by family.
+pub fn table() -> Vec<Endpoint> {
+    let mut all = Vec::new();
+    all.extend(super::health::ENDPOINTS);
+    all.extend(super::metrics::ENDPOINTS);
+    all.extend(super::sign_in::ENDPOINTS);
+    all.extend_from_slice(super::page::ENDPOINTS);
+    all
+}
+
+/// Puts the table's rows into the app. Rows of one address become one resource, so that a wrong method is told as one.
+pub fn mount(app: &mut web::ServiceConfig) {
+    let mut rest = table();
+    while let Some(path) = rest.first().map(|endpoint| endpoint.path) {
+        let mut resource = web::resource(path);
+        for route in rest.extract_if(.., |endpoint| endpoint.path == path) {
+            let operation = route.operation;
+            let admitted = from_fn(move |request, next| admit(operation, request, next));
+            resource = resource.route((route.handler)().method(route.method).wrap(admitted));
+        }
+        app.service(resource);
+    }
+}
+
+/// Lets a request through to its handler, with its caller, if the rule allows.
+async fn admit(
+    operation: Operation,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if operation.rule().least != Least::Anyone {
+        match caller(request.request(), operation).await {
+            Ok(caller) => drop(request.extensions_mut().insert(Asking(caller))),
+            // A response, not an error: what is around every request must see it.
+            Err(fault) => return Ok(request.into_response(Refusal(fault).error_response())),
+        }
+    }
+    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+async fn caller(request: &HttpRequest, operation: Operation) -> Result<Caller, Fault> {
+    let edge = request.app_data::<web::Data<Edge>>().ok_or_else(|| Fault::internal("the app has no edge"))?;
+    let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
+    let principal = edge.principal(request).await?;
+    policy::allow(&principal, operation)?;
+    let head = edge.auth.head(request.head(), peer);
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
+    Ok(Caller {
+        principal: Arc::new(principal),
+        request_id: id.as_str().to_owned(),
+        origin: format!("{} from {}", operation.name(), head.peer).into(),
+    })
+}
+
+/// Who asks: for handlers whose rule asks for a credential.
+#[derive(Debug, Clone)]
+pub struct Asking(pub Caller);
+
+impl FromRequest for Asking {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let known = request.extensions().get::<Self>().cloned();
+        ready(
+            known.ok_or_else(|| Refusal(Fault::internal("the route lets anybody in, and its handler asks who")).into()),
+        )
+    }
+}
+
+/// The hub of this worker.
+#[derive(Clone)]
+pub struct HubHandle(pub Rc<dyn Hub>);
+
+impl FromRequest for HubHandle {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let known = request.app_data::<Self>().cloned();
+        ready(known.ok_or_else(|| Refusal(Fault::internal("the app has no hub")).into()))
+    }
+}
