@@ -514,6 +514,7 @@ impl StreamHandler<Inbound> for ConnectionActor {
                 let fault = Fault::new(Code::BadRequest, "binary frames are not understood here: send JSON text");
                 self.refuse(&fault, None);
             }
+            Inbound::Control => {}
             Inbound::Closed { .. } => context.stop(),
         }
     }
