@@ -11,13 +11,21 @@ fn an_api_key_is_made_shown_once_used_and_revoked() {
     let house = House::new(&[NOW]);
     let boss = house.jwt("acme", "boss", "admin");
     house.jwt("acme", "ann", "operator");
-    let made = house.ask(&boss, "POST", "/api/v1/admin/keys", json!({ "user": "ann", "name": "ci", "expiresAt": "2999-01-01T00:00:00Z" }));
+    let made = house.ask(
+        &boss,
+        "POST",
+        "/api/v1/admin/keys",
+        json!({ "user": "ann", "name": "ci", "expiresAt": "2999-01-01T00:00:00Z" }),
+    );
     assert_eq!(made.status(), 201, "{}", made.0);
     let made = made.json();
     let key = made["key"].as_str().unwrap();
     assert!(key.starts_with("sb_"));
     let seen = house.whoami(key).unwrap();
-    assert_eq!((&seen["user"], &seen["role"], &seen["credential"]), (&json!("ann"), &json!("operator"), &json!("api_key")));
+    assert_eq!(
+        (&seen["user"], &seen["role"], &seen["credential"]),
+        (&json!("ann"), &json!("operator"), &json!("api_key"))
+    );
     let listed = house.get(&boss, "/api/v1/admin/keys?user=ann");
     assert!(!listed.0.contains(key), "a key is shown once");
     assert_eq!(listed.json()["items"][0]["name"], "ci");
@@ -53,8 +61,18 @@ fn an_admin_does_not_reach_another_organization_and_learns_nothing_of_it() {
         ("PATCH", "/api/v1/admin/users/eve", "/api/v1/admin/users/nobody", json!({ "role": "viewer" })),
         ("POST", "/api/v1/admin/users/eve/disable", "/api/v1/admin/users/nobody/disable", Value::Null),
         ("DELETE", &format!("/api/v1/admin/keys/{key}"), &format!("/api/v1/admin/keys/{no_key}"), Value::Null),
-        ("DELETE", &format!("/api/v1/admin/devices/{device}"), &format!("/api/v1/admin/devices/{no_device}"), Value::Null),
-        ("POST", "/api/v1/admin/keys?organization=other", "/api/v1/admin/keys?organization=nowhere", json!({ "name": "x" })),
+        (
+            "DELETE",
+            &format!("/api/v1/admin/devices/{device}"),
+            &format!("/api/v1/admin/devices/{no_device}"),
+            Value::Null,
+        ),
+        (
+            "POST",
+            "/api/v1/admin/keys?organization=other",
+            "/api/v1/admin/keys?organization=nowhere",
+            json!({ "name": "x" }),
+        ),
         ("POST", "/api/v1/admin/tokens/revoke", "/api/v1/admin/tokens/revoke", json!({ "token": other })),
     ] {
         let answer = same(&house.ask(&boss, method, theirs, body.clone()));
@@ -64,7 +82,10 @@ fn an_admin_does_not_reach_another_organization_and_learns_nothing_of_it() {
     assert_eq!(house.whoami(&other).unwrap()["role"], "owner");
     assert_eq!(house.get(&boss, "/api/v1/admin/organizations").status(), 403);
     let listed = house.get(&boss, "/api/v1/admin/users").json();
-    assert_eq!(listed["items"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap()).collect::<Vec<_>>(), ["boss"]);
+    assert_eq!(
+        listed["items"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["boss"]
+    );
     // Who runs the hub names any.
     let owner = house.jwt("default", "owner", "owner");
     assert_eq!(house.get(&owner, "/api/v1/admin/users?organization=other").json()["items"][0]["id"], "eve");
@@ -82,7 +103,11 @@ fn nobody_gives_more_than_they_have_or_touches_who_stands_above() {
     };
     assert_eq!(patch(&admin, "ann", json!({ "role": "owner" })), 403);
     assert_eq!(patch(&admin, "ann", json!({ "hubAdmin": true })), 403);
-    assert_eq!(patch(&owner, "owner", json!({ "hubAdmin": true })), 403, "an organization's owner does not run the hub");
+    assert_eq!(
+        patch(&owner, "owner", json!({ "hubAdmin": true })),
+        403,
+        "an organization's owner does not run the hub"
+    );
     assert_eq!(patch(&admin, "owner", json!({ "role": "viewer" })), 403);
     assert_eq!(patch(&admin, "owner", json!({ "signOut": true })), 403);
     assert_eq!(patch(&admin, "owner", json!({ "password": "a long enough password" })), 403);
@@ -109,7 +134,10 @@ fn adversarial_70_fields_that_are_not_asked_for_change_nothing() {
     let body = json!({ "id": "new", "organization": "other", "organizationId": "other", "managed": false, "hub_admin": true,
         "createdAt": "1970-01-01T00:00:00Z", "userId": "owner", "disabledAt": "1970-01-01T00:00:00Z" });
     let made = house.ask(&admin, "POST", "/api/v1/admin/users", body).json();
-    assert_eq!((&made["organization"], &made["managed"], &made["hubAdmin"]), (&json!("acme"), &json!(true), &json!(false)));
+    assert_eq!(
+        (&made["organization"], &made["managed"], &made["hubAdmin"]),
+        (&json!("acme"), &json!(true), &json!(false))
+    );
     assert!(made.get("disabledAt").is_none() && !made["createdAt"].as_str().unwrap().starts_with("1970"));
     assert_eq!(made["role"], "member");
 }
@@ -131,7 +159,9 @@ fn who_is_disabled_comes_in_by_no_credential_until_enabled() {
     assert_eq!(all(), [Ok(()), Ok(()), Ok(())]);
 
     let owner = house.jwt("default", "owner", "owner");
-    let set = |disabled: bool| house.ask(&owner, "PATCH", "/api/v1/admin/organizations/acme", json!({ "disabled": disabled }));
+    let set = |disabled: bool| {
+        house.ask(&owner, "PATCH", "/api/v1/admin/organizations/acme", json!({ "disabled": disabled }))
+    };
     assert_eq!(set(true).status(), 200);
     assert_eq!(all(), [Err(401), Err(401), Err(401)]);
     assert_eq!(set(false).status(), 200);
@@ -144,7 +174,8 @@ fn who_is_disabled_comes_in_by_no_credential_until_enabled() {
 fn a_token_is_taken_back_by_itself_by_name_or_with_all_others() {
     let house = House::new(&[NOW]);
     let admin = house.jwt("acme", "admin", "admin");
-    let (one, two, three) = (house.jwt("acme", "ann", "member"), house.jwt("acme", "ann", "member"), house.jwt("acme", "ann", "member"));
+    let (one, two, three) =
+        (house.jwt("acme", "ann", "member"), house.jwt("acme", "ann", "member"), house.jwt("acme", "ann", "member"));
     let revoke = |body: Value| house.ask(&admin, "POST", "/api/v1/admin/tokens/revoke", body).status();
     assert_eq!(revoke(json!({ "token": one })), 204);
     assert_eq!((house.whoami(&one), house.whoami(&two).is_ok()), (Err(401), true));
@@ -182,7 +213,8 @@ fn lists_come_in_pages() {
     assert_eq!(seen, ["a1", "a2", "a3", "admin", "b1"]);
     let found = house.get(&admin, "/api/v1/admin/users?q=A&limit=200").json();
     assert_eq!(found["items"].as_array().unwrap().len(), 4);
-    for (query, field) in [("limit=0", "limit"), ("limit=-1", "limit"), ("limit=201", "limit"), ("cursor=!", "cursor")] {
+    for (query, field) in [("limit=0", "limit"), ("limit=-1", "limit"), ("limit=201", "limit"), ("cursor=!", "cursor")]
+    {
         let answer = house.get(&admin, &format!("/api/v1/admin/users?{query}"));
         assert_eq!((answer.status(), &answer.json()["error"]["details"]["field"]), (400, &json!(field)), "{query}");
     }
@@ -194,7 +226,8 @@ fn lists_come_in_pages() {
 fn adversarial_74_administration_is_closed_to_everybody_below() {
     let house = House::new(&[]);
     let tokens = [String::new(), house.jwt("acme", "op", "operator"), house.jwt("acme", "viewer", "viewer")];
-    for endpoint in switchboard::http::table().into_iter().filter(|endpoint| endpoint.path.starts_with("/api/v1/admin")) {
+    for endpoint in switchboard::http::table().into_iter().filter(|endpoint| endpoint.path.starts_with("/api/v1/admin"))
+    {
         let path = endpoint.path.replace("{id}", "x");
         for token in &tokens {
             let wanted = if token.is_empty() { 401 } else { 403 };

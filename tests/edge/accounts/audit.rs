@@ -35,7 +35,10 @@ fn who_did_what_to_whom_by_which_request_and_what_was_refused() {
     assert_eq!(outcome, [(Some("nobody"), Some("refused")), (Some("ann"), Some("refused")), (Some("ann"), None)]);
     let first = &found[2];
     assert_eq!(first["details"], json!({ "role": { "from": "member", "to": "operator" } }));
-    assert_eq!((&first["requestId"], &first["actor"], &first["credential"]["kind"]), (&json!("req-of-mine"), &json!("admin"), &json!("jwt")));
+    assert_eq!(
+        (&first["requestId"], &first["actor"], &first["credential"]["kind"]),
+        (&json!("req-of-mine"), &json!("admin"), &json!("jwt"))
+    );
     assert!(first["origin"].as_str().unwrap().contains("127.0.0.1"));
     let ns: Vec<u64> = found.iter().map(|entry| entry["n"].as_u64().unwrap()).collect();
     assert!(ns.is_sorted_by(|a, b| a > b), "newest first: {ns:?}");

@@ -76,7 +76,9 @@ impl House {
         let mut socket = TcpStream::connect(self.hub.address).unwrap();
         socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
         let mut head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n", self.hub.address);
-        head.push_str("Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+        head.push_str(
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        );
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

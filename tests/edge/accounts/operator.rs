@@ -34,11 +34,17 @@ fn users_organizations_and_keys_are_administered_without_a_hub_that_runs() {
     assert!(said(&data, &["org", "add", "acme", "--name", "Acme Inc"]).contains("Acme Inc"));
     said(&data, &["user", "add", "ann", "--org", "acme", "--role", "admin"]);
     let users: Value = serde_json::from_str(&said(&data, &["user", "list", "--org", "acme", "--json"])).unwrap();
-    assert_eq!((&users[0]["id"], &users[0]["role"], &users[0]["hubAdmin"]), (&json!("ann"), &json!("admin"), &json!(false)));
+    assert_eq!(
+        (&users[0]["id"], &users[0]["role"], &users[0]["hubAdmin"]),
+        (&json!("ann"), &json!("admin"), &json!(false))
+    );
     said(&data, &["user", "set", "ann", "--org", "acme", "--role", "viewer", "--hub-admin"]);
     said(&data, &["user", "disable", "ann", "--org", "acme"]);
     let users: Value = serde_json::from_str(&said(&data, &["user", "list", "--org", "acme", "--json"])).unwrap();
-    assert_eq!((&users[0]["role"], &users[0]["hubAdmin"], users[0]["disabledAt"].is_string()), (&json!("viewer"), &json!(true), true));
+    assert_eq!(
+        (&users[0]["role"], &users[0]["hubAdmin"], users[0]["disabledAt"].is_string()),
+        (&json!("viewer"), &json!(true), true)
+    );
     said(&data, &["user", "enable", "ann", "--org", "acme"]);
     said(&data, &["user", "sign-out", "ann", "--org", "acme"]);
 
@@ -48,14 +54,30 @@ fn users_organizations_and_keys_are_administered_without_a_hub_that_runs() {
     let id = keys[0]["id"].as_str().unwrap();
     said(&data, &["key", "revoke", id, "--org", "acme"]);
     let table = said(&data, &["key", "list", "--org", "acme"]);
-    assert!(table.lines().next().unwrap().starts_with("KEY") && table.contains(id) && !table.contains(key.trim()), "{table}");
+    assert!(
+        table.lines().next().unwrap().starts_with("KEY") && table.contains(id) && !table.contains(key.trim()),
+        "{table}"
+    );
 
     let record: Value = serde_json::from_str(&said(&data, &["audit", "--org", "acme", "--json"])).unwrap();
-    let actions: Vec<_> = record.as_array().unwrap().iter().rev().map(|entry| entry["action"].as_str().unwrap()).collect();
-    let wanted = ["admin.users.create", "admin.users.update", "admin.users.disable", "admin.users.disable", "admin.users.update", "admin.keys.create", "admin.keys.revoke"];
+    let actions: Vec<_> =
+        record.as_array().unwrap().iter().rev().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let wanted = [
+        "admin.users.create",
+        "admin.users.update",
+        "admin.users.disable",
+        "admin.users.disable",
+        "admin.users.update",
+        "admin.keys.create",
+        "admin.keys.revoke",
+    ];
     assert_eq!(actions, wanted);
     assert!(record.as_array().unwrap().iter().all(|entry| entry["credential"]["kind"] == "operator"));
-    let newest: Value = serde_json::from_str(&said(&data, &["audit", "--limit", "1", "--json", "--action", "admin.organizations.create"])).unwrap();
+    let newest: Value = serde_json::from_str(&said(
+        &data,
+        &["audit", "--limit", "1", "--json", "--action", "admin.organizations.create"],
+    ))
+    .unwrap();
     assert_eq!(newest[0]["target"], "acme");
 }
 
@@ -147,7 +169,8 @@ fn who_runs_the_hub_is_said_by_the_operator() {
     assert!(hub_admin("cleo", "acme"));
     said(&data, &["user", "set", "cleo", "--org", "acme", "--hub-admin=false"]);
     assert!(!hub_admin("cleo", "acme"));
-    let record: Value = serde_json::from_str(&said(&data, &["audit", "--json", "--action", "admin.tokens.create"])).unwrap();
+    let record: Value =
+        serde_json::from_str(&said(&data, &["audit", "--json", "--action", "admin.tokens.create"])).unwrap();
     let made: Vec<_> = record.as_array().unwrap().iter().map(|entry| entry["target"].as_str().unwrap()).collect();
     assert_eq!(made, ["cleo", "bob", "ann"]);
 }

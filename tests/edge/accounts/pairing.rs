@@ -31,7 +31,10 @@ fn a_device_is_paired_listed_renamed_and_removed() {
     let token = paired["token"].as_str().unwrap();
     assert!(token.len() == 43 && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{token}");
     let seen = house.whoami(token).unwrap();
-    assert_eq!((&seen["user"], &seen["role"], &seen["credential"]), (&json!("ann"), &json!("operator"), &json!("device")));
+    assert_eq!(
+        (&seen["user"], &seen["role"], &seen["credential"]),
+        (&json!("ann"), &json!("operator"), &json!("device"))
+    );
 
     let listed = house.get(&ann, "/devices").json();
     let device = &listed["items"][0];
@@ -48,7 +51,10 @@ fn a_device_is_paired_listed_renamed_and_removed() {
         assert_eq!(theirs.0, 404);
     }
     let renamed = house.ask(&ann, "PATCH", &path, json!({ "name": "Old phone", "user": "bob", "role": "owner" }));
-    assert_eq!((&renamed.json()["name"], &renamed.json()["user"], &renamed.json()["role"]), (&json!("Old phone"), &json!("ann"), &json!("operator")));
+    assert_eq!(
+        (&renamed.json()["name"], &renamed.json()["user"], &renamed.json()["role"]),
+        (&json!("Old phone"), &json!("ann"), &json!("operator"))
+    );
 
     // Adversarial 50: with the device go its tickets.
     let ticket = house.ticket(token, "/ws");
@@ -161,7 +167,11 @@ fn adversarial_49_a_devices_name_shows_what_it_is() {
     let long = "x".repeat(101);
     for name in ["", " ", "a\nb", "\u{1b}[2Jcleared", "left\u{202e}right", "nul\0", &long] {
         let answer = house.ask(&ann, "POST", "/api/v1/pairing/codes", json!({ "deviceName": name }));
-        assert_eq!((answer.status(), &answer.json()["error"]["details"]["field"]), (400, &json!("deviceName")), "{name:?}");
+        assert_eq!(
+            (answer.status(), &answer.json()["error"]["details"]["field"]),
+            (400, &json!("deviceName")),
+            "{name:?}"
+        );
     }
     let answer = house.ask(&ann, "POST", "/api/v1/pairing/codes", json!({ "deviceName": 7 }));
     assert_eq!(answer.json()["error"]["details"]["field"], "deviceName");
@@ -169,5 +179,8 @@ fn adversarial_49_a_devices_name_shows_what_it_is() {
     house.device(&ann, "<script>alert(1)</script>");
     let listed = house.get(&ann, "/devices");
     assert_eq!(listed.json()["items"][0]["name"], "<script>alert(1)</script>");
-    assert_eq!((listed.header("content-type"), listed.header("x-content-type-options")), (Some("application/json"), Some("nosniff")));
+    assert_eq!(
+        (listed.header("content-type"), listed.header("x-content-type-options")),
+        (Some("application/json"), Some("nosniff"))
+    );
 }

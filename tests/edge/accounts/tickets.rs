@@ -12,7 +12,10 @@ fn a_ticket_opens_its_door_as_the_one_who_made_it() {
     let ticket = house.ticket(&ann, "/api/v1/session");
     assert_eq!(ticket.len(), 43);
     let seen = house.get("", &format!("/api/v1/session?ticket={ticket}")).json();
-    assert_eq!((&seen["organization"], &seen["user"], &seen["role"]), (&json!("acme"), &json!("ann"), &json!("operator")));
+    assert_eq!(
+        (&seen["organization"], &seen["user"], &seen["role"]),
+        (&json!("acme"), &json!("ann"), &json!("operator"))
+    );
     assert_eq!(seen["credential"], "jwt");
     let ticket = house.ticket(&ann, "/ws");
     assert_eq!(house.knock(&format!("/ws?ticket={ticket}"), &[]), 101);
@@ -22,7 +25,13 @@ fn a_ticket_opens_its_door_as_the_one_who_made_it() {
 fn a_ticket_is_for_a_path_and_says_which_field_is_wrong() {
     let house = House::new(&[]);
     let ann = house.jwt("acme", "ann", "member");
-    for body in [json!({}), json!({ "route": "ws" }), json!({ "route": "/ws?x" }), json!({ "route": 7 }), json!({ "route": "/é" })] {
+    for body in [
+        json!({}),
+        json!({ "route": "ws" }),
+        json!({ "route": "/ws?x" }),
+        json!({ "route": 7 }),
+        json!({ "route": "/é" }),
+    ] {
         let answer = house.ask(&ann, "POST", "/api/v1/tickets", body.clone());
         assert_eq!(answer.status(), 400, "{body}");
         assert_eq!(answer.json()["error"]["details"]["field"], "route", "{body}");
@@ -98,7 +107,9 @@ fn adversarial_52_a_ticket_ends_with_what_it_was_made_with() {
 
     let owner = house.jwt("default", "owner", "owner");
     let ann = house.jwt("acme", "ann", "member");
-    let key = house.ask(&owner, "POST", "/api/v1/admin/keys?organization=acme", json!({ "user": "ann", "name": "ci" })).json();
+    let key = house
+        .ask(&owner, "POST", "/api/v1/admin/keys?organization=acme", json!({ "user": "ann", "name": "ci" }))
+        .json();
     let by_key = house.ticket(key["key"].as_str().unwrap(), "/ws");
     let revoke = format!("/api/v1/admin/keys/{}?organization=acme", key["id"].as_str().unwrap());
     assert_eq!(house.ask(&owner, "DELETE", &revoke, Value::Null).status(), 204);
