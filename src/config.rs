@@ -128,6 +128,7 @@ pub struct Limits {
     pub socket_messages_per_minute: u32,
     pub socket_messages_burst: u32,
     pub messages_per_minute: u32,
+    pub wait_seconds: u64,
     pub queue_turns: usize,
     pub steps_per_turn: u32,
 }

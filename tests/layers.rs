@@ -16,7 +16,7 @@ tools → domain
 store → domain
 auth → store, domain
 actors → domain, doors, framing, transport, fanout, providers, tools, store, crates/protocol
-http → domain, auth, transport
+http → domain, auth, transport, doors, framing, crates/protocol
 cli → app, auth, store, domain
 app → all
 ";

@@ -161,10 +161,11 @@ fn listen(
             Rc::new(HubDoorkeeper { config: config.clone(), auth: auth.clone(), kit: hubs.kit(), limits })
         }
     };
-    let edge = edge.clone();
+    let (edge, limits) = (edge.clone(), settings::sockets(config));
     let app = move || {
         App::new()
             .app_data(edge.clone())
+            .app_data(http::ReaderLimits(Rc::new(limits.clone())))
             .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
             .wrap(middleware::from_fn(http::around))
             .configure(http::page_routes)

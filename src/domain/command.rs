@@ -14,7 +14,7 @@ use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
 use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
 use super::tool_call::ToolPolicy;
-use super::turn::{Receipt, TurnState};
+use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
 
 /// Who calls, and as which request.
@@ -136,6 +136,10 @@ pub enum SessionCommand {
     Stop(Option<TurnId>, StopKind),
     Retry { turn: Option<TurnId>, model: Option<String> },
     Messages { before: Option<MessageId>, limit: usize },
+    /// How many messages there are.
+    CountMessages,
+    /// A turn and its answer, as they are stored.
+    Turn(TurnId),
     Todos,
     TodosReplace(Vec<Todo>),
     Approvals,
@@ -183,7 +187,8 @@ impl SessionCommand {
             Self::Stop(_, StopKind::Stop) => Operation::MessageStop,
             Self::Stop(_, StopKind::Abort) => Operation::MessageAbort,
             Self::Retry { .. } => Operation::MessageRetry,
-            Self::Messages { .. } => Operation::MessageList,
+            Self::Messages { .. } | Self::CountMessages => Operation::MessageList,
+            Self::Turn(_) => Operation::TurnGet,
             Self::Todos => Operation::TodoGet,
             Self::TodosReplace(_) => Operation::TodoUpdate,
             Self::Approvals => Operation::ApprovalList,
@@ -239,6 +244,9 @@ pub enum Reply {
         usage: Usage,
     },
     Messages(ConversationId, Page<Message>),
+    Count(u64),
+    /// The answer is absent where none was begun.
+    Turn(ConversationId, Box<Turn>, Option<Box<Message>>),
     Agents(Vec<Arc<AgentProfile>>),
     Agent(Arc<AgentProfile>),
     Tools(Vec<(ToolSpec, ToolPolicy)>),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
@@ -17,6 +17,7 @@ use crate::domain::policy::{self, Least, Operation};
 use crate::error::Fault;
 
 /// An address, what is asked there, and who answers.
+#[derive(Clone)]
 pub struct Endpoint {
     pub method: Method,
     /// As actix writes it: `/sessions/{id}`.
@@ -42,6 +43,8 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::health::ENDPOINTS);
     all.extend(super::metrics::ENDPOINTS);
     all.extend(super::sign_in::ENDPOINTS);
+    all.extend(super::gateway::ENDPOINTS);
+    all.extend(super::api::endpoints());
     all
 }
 
@@ -50,13 +53,19 @@ pub fn mount(app: &mut web::ServiceConfig) {
     let mut rest = table();
     while let Some(path) = rest.first().map(|endpoint| endpoint.path) {
         let mut resource = web::resource(path);
+        let allowed = rest.iter().filter(|endpoint| endpoint.path == path).map(|endpoint| endpoint.method.as_str());
+        let allowed = allowed.collect::<Vec<_>>().join(", ");
         for route in rest.extract_if(.., |endpoint| endpoint.path == path) {
             let operation = route.operation;
             let admitted = from_fn(move |request, next| admit(operation, request, next));
             resource = resource.route((route.handler)().method(route.method).wrap(admitted));
         }
-        app.service(resource);
+        app.service(resource.default_service(web::to(move || wrong_method(allowed.clone()))));
     }
+}
+
+async fn wrong_method(allowed: String) -> HttpResponse {
+    HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
 }
 
 /// Lets a request through to its handler, with its caller, if the rule allows.

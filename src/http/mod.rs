@@ -1,13 +1,16 @@
 //! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
 
+mod api;
 mod around;
 mod endpoint;
 mod fault;
+mod gateway;
 mod health;
 mod metrics;
 mod page;
-
+mod request;
 mod sign_in;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
 pub use page::routes as page_routes;
+pub use waiting::ReaderLimits;
 
 /// What the routes need; one for all workers.
 pub struct Edge {

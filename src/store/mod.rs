@@ -15,6 +15,7 @@ mod search;
 mod sign_ins;
 mod sqlite;
 mod tails;
+mod turns;
 mod usage;
 mod writer;
 

@@ -16,7 +16,10 @@ impl ConversationActor {
         let Ask { caller, command, answer } = ask;
         let access = command.access();
         let checked = match command {
-            SessionCommand::Get | SessionCommand::Messages { .. } => self.readable(&caller).map(|_| ()),
+            SessionCommand::Get
+            | SessionCommand::Messages { .. }
+            | SessionCommand::CountMessages
+            | SessionCommand::Turn(_) => self.readable(&caller).map(|_| ()),
             _ => self.allowed(&caller, access).map(|_| ()),
         };
         if let Err(fault) = checked {
@@ -34,6 +37,8 @@ impl ConversationActor {
             SessionCommand::Send(new) if new.once.is_some() => self.send_once(caller, new, answer, context),
             SessionCommand::Send(new) => self.send(&caller, new, answer, context),
             SessionCommand::Messages { before, limit } => self.messages(before, limit, answer),
+            SessionCommand::CountMessages => self.count_messages(answer),
+            SessionCommand::Turn(turn) => self.turn(turn, answer),
             SessionCommand::Delete => self.delete(answer, context),
             other => match self.decide(&caller, other, context) {
                 Ok(Decided::Now(reply)) => drop(answer.send(Ok(reply))),
@@ -124,6 +129,8 @@ impl ConversationActor {
             SessionCommand::Get
             | SessionCommand::Send(_)
             | SessionCommand::Messages { .. }
+            | SessionCommand::CountMessages
+            | SessionCommand::Turn(_)
             | SessionCommand::Delete => {
                 return Err(Fault::plain(Code::Internal));
             }
@@ -188,6 +195,25 @@ impl ConversationActor {
                 let next = page.next.map(|id| id.to_string());
                 Reply::Messages(id, Page { items: page.items, next })
             }));
+        });
+    }
+
+    fn count_messages(&mut self, answer: Answerer) {
+        let store = self.shared.store.clone();
+        let (organization, id) = self.place.clone();
+        actix_rt::spawn(async move {
+            let count = store.count_messages(&organization, id).await.map_err(from_store);
+            let _ = answer.send(count.map(Reply::Count));
+        });
+    }
+
+    fn turn(&mut self, turn: TurnId, answer: Answerer) {
+        let store = self.shared.store.clone();
+        let (organization, id) = self.place.clone();
+        actix_rt::spawn(async move {
+            let found = store.turn(&organization, id, turn).await.map_err(from_store);
+            let found = found.and_then(|found| found.ok_or_else(|| Fault::not_found("turn")));
+            let _ = answer.send(found.map(|(turn, said)| Reply::Turn(id, Box::new(turn), said.map(Box::new))));
         });
     }
 

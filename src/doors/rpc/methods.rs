@@ -83,7 +83,8 @@ fn checked_limit(limit: Option<u32>) -> Result<usize, Fault> {
     }
 }
 
-fn once(key: Option<String>, method: &str, raw: Option<&str>) -> Result<Option<Once>, Fault> {
+/// The key of a request that may be repeated, with what was asked for.
+pub fn once(key: Option<String>, method: &str, raw: Option<&str>) -> Result<Option<Once>, Fault> {
     let Some(key) = key else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_BYTES {
         return Err(Fault::field("idempotencyKey", "1 to 128 bytes"));
