@@ -89,6 +89,7 @@ pub enum Period {
 pub enum Command {
     ProjectCreate {
         name: String,
+        once: Option<Once>,
     },
     ProjectList(PageRequest),
     ProjectGet(ProjectId),
@@ -134,7 +135,7 @@ pub enum SessionCommand {
     Edit { message: MessageId, content: String },
     Cancel(Option<TurnId>),
     Stop(Option<TurnId>, StopKind),
-    Retry { turn: Option<TurnId>, model: Option<String> },
+    Retry { turn: Option<TurnId>, model: Option<String>, once: Option<Once> },
     Messages { before: Option<MessageId>, limit: usize },
     /// How many messages there are.
     CountMessages,

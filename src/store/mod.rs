@@ -8,6 +8,7 @@ mod identity;
 mod load;
 mod parts;
 mod postgres;
+mod projects;
 mod reads;
 mod rows;
 mod schema;

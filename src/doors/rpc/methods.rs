@@ -168,7 +168,7 @@ fn projects(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 return Err(Fault::field("name", "is empty"));
             }
             bounded("name", &p.name, NAME_BYTES)?;
-            Command::ProjectCreate { name: p.name }
+            Command::ProjectCreate { once: once(p.idempotency_key, method, raw)?, name: p.name }
         }
         "projects.list" => {
             let p: m::ListParams = params(raw)?;
@@ -275,7 +275,8 @@ fn messages(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command, 
             let p: m::MessageRetry = params(raw)?;
             named("model", &p.model)?;
             let turn = maybe_id("turnId", &p.turn_id, TurnId::parse)?;
-            (session(&p.session_id)?, SessionCommand::Retry { turn, model: p.model })
+            let once = once(p.idempotency_key, method, raw)?;
+            (session(&p.session_id)?, SessionCommand::Retry { turn, model: p.model, once })
         }
         "messages.list" => {
             let p: m::MessageList = params(raw)?;
