@@ -132,11 +132,21 @@ pub enum SessionCommand {
     Resume,
     Delete,
     Send(NewMessage),
-    Edit { message: MessageId, content: String },
+    Edit {
+        message: MessageId,
+        content: String,
+    },
     Cancel(Option<TurnId>),
     Stop(Option<TurnId>, StopKind),
-    Retry { turn: Option<TurnId>, model: Option<String>, once: Option<Once> },
-    Messages { before: Option<MessageId>, limit: usize },
+    Retry {
+        turn: Option<TurnId>,
+        model: Option<String>,
+        once: Option<Once>,
+    },
+    Messages {
+        before: Option<MessageId>,
+        limit: usize,
+    },
     /// How many messages there are.
     CountMessages,
     /// A turn and its answer, as they are stored.
@@ -144,7 +154,11 @@ pub enum SessionCommand {
     Todos,
     TodosReplace(Vec<Todo>),
     Approvals,
-    Decide { which: ApprovalRef, approved: bool, reason: Option<String> },
+    Decide {
+        which: ApprovalRef,
+        approved: bool,
+        reason: Option<String>,
+    },
 }
 
 impl Command {

@@ -1,8 +1,6 @@
 //! `/api/v1` in the native wire's own words: each route is one method of that wire, its fields gathered from address,
 //! query and body. Sending a message may also wait for the answer, or stream it.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 use protocol::rest as w;
@@ -100,7 +98,8 @@ fn native(what: &'static Native) -> Route {
     web::to(move |asking, hub, edge, path, request, payload| answer(what, asking, hub, edge, (path, request, payload)))
 }
 
-type Path = web::Path<BTreeMap<String, String>>;
+/// What stands in the address, in the order of its names.
+type Path = web::Path<Vec<String>>;
 
 async fn answer(
     what: &'static Native,
@@ -126,7 +125,7 @@ fn command(
     (request, edge): (&HttpRequest, &Edge),
 ) -> Result<Command, Fault> {
     let mut fields = fields.keyed(request)?;
-    for (name, value) in path.iter() {
+    for ((name, _), value) in request.match_info().iter().zip(path.iter()) {
         fields.set(name, value)?;
     }
     rpc::decode(method, Some(&fields.text()), rpc::Limits { message_bytes: edge.config.limits.message_bytes })
@@ -159,10 +158,8 @@ fn next_address(request: &HttpRequest, cursor: &str) -> String {
     let asked = url::form_urlencoded::parse(request.query_string().as_bytes());
     // A credential has no business in a link.
     let kept = asked.filter(|(name, _)| !["cursor", "before", "token", "ticket"].contains(&&**name));
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(kept)
-        .append_pair("cursor", cursor)
-        .finish();
+    let query =
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).append_pair("cursor", cursor).finish();
     format!("{}?{query}", request.path())
 }
 

@@ -11,8 +11,8 @@ use protocol::rest as w;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::{Edge, Refusal};
 use super::endpoint::{Endpoint, row};
+use super::{Edge, Refusal};
 use crate::domain::ids::{Source, SystemSource};
 use crate::domain::policy::Operation;
 use crate::error::Fault;
@@ -129,4 +129,3 @@ fn memory() -> Result<w::Memory, Fault> {
     let of = |name| bytes(name).unwrap_or(0);
     Ok(w::Memory { rss: of("VmRSS:"), peak_rss: of("VmHWM:"), address_space: of("VmSize:") })
 }
-

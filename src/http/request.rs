@@ -197,7 +197,10 @@ impl<'de> Visitor<'de> for Look {
         let mut fields = BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
             if fields.contains_key(&name) {
-                return Err(A::Error::custom(format!("duplicate field `{}`", name.chars().take(64).collect::<String>())));
+                return Err(A::Error::custom(format!(
+                    "duplicate field `{}`",
+                    name.chars().take(64).collect::<String>()
+                )));
             }
             fields.insert(name, value);
         }

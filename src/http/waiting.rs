@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
-use super::endpoint::HubHandle;
 use super::Edge;
+use super::endpoint::HubHandle;
 use crate::domain::channel::Channel;
 use crate::domain::command::{Caller, Command, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::{DialectId, Listen};

@@ -2,12 +2,12 @@
 
 use diesel::prelude::*;
 
+use super::Store;
 use super::connection::{AnyConnection, MultiBackend, on_snapshot};
 use super::fault::{CommitFault, StoreFault};
 use super::load::{sizes, with_parts};
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, json, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
-use super::Store;
 use crate::domain::approval::Approval;
 use crate::domain::ids::{
     ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId,

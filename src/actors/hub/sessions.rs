@@ -16,7 +16,12 @@ impl LocalHub {
     }
 
     /// The project of that name, made if there is none; with a key: the one that its first use gave.
-    pub(super) async fn create_project(&self, caller: &Caller, name: &str, once: Option<Once>) -> Result<Project, Fault> {
+    pub(super) async fn create_project(
+        &self,
+        caller: &Caller,
+        name: &str,
+        once: Option<Once>,
+    ) -> Result<Project, Fault> {
         let organization = &caller.principal.organization;
         let wanted = Project {
             id: ProjectId::mint(&mut SystemSource),

@@ -12,7 +12,8 @@ fn fifty_at_once_are_one_message_and_one_answer() {
         let hub = hub();
         let alice = member(&hub, "alice");
         let session = alice.session().await;
-        for path in [format!("/sessions/{session}/messages"), format!("/api/v1/sessions/{session}/messages?wait=true")] {
+        for path in [format!("/sessions/{session}/messages"), format!("/api/v1/sessions/{session}/messages?wait=true")]
+        {
             let key = [("Idempotency-Key", path.as_str())];
             let all = join_all((0..50).map(|_| alice.send("POST", &path, &key, b"{\"content\":\"once\"}"))).await;
             for answer in &all {
@@ -45,7 +46,8 @@ fn sessions_projects_and_retries_are_made_once() {
             (format!("/api/v1/sessions/{session}/retry"), json!({}), json!({"model": "other"})),
         ] {
             let key = [("Idempotency-Key", path.as_str())];
-            let send = async |body: &serde_json::Value| alice.send("POST", &path, &key, body.to_string().as_bytes()).await;
+            let send =
+                async |body: &serde_json::Value| alice.send("POST", &path, &key, body.to_string().as_bytes()).await;
             let all = join_all((0..50).map(|_| send(&body))).await;
             for answer in &all {
                 assert!([201, 202].contains(&answer.status), "{path}: {answer:?}");
@@ -54,7 +56,8 @@ fn sessions_projects_and_retries_are_made_once() {
             assert_eq!(send(&other).await.code(), "conflict", "{path}");
             // Another user's same key is another key.
             let bob = Http::new(&hub.address, &hub.token("bob", "acme", "member"));
-            let theirs = bob.send("POST", &path, &key, body.to_string().as_bytes()).await;
+            let theirs = bob.send("POST", &path, &key, other.to_string().as_bytes()).await;
+            assert_ne!(theirs.status, 409, "{path}: {theirs:?}");
             assert_ne!(theirs.text(), all[0].text(), "{path}");
         }
         let shown = alice.ok("GET", &format!("/sessions/{session}"), json!(null)).await;

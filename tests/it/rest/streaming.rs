@@ -18,7 +18,7 @@ fn a_stream_says_what_a_flat_socket_hears() {
         socket.find(|f| f["type"] == "message_complete").await;
         socket.take_waiting();
         let path = format!("/sessions/{session}/messages");
-        let events = alice.stream(&path, &[], json!({"content": "time long 50"})).await;
+        let events = alice.stream(&path, &[], json!({"content": "time"})).await;
         assert_eq!((events.status, events.header("content-type")), (200, Some("text/event-stream")));
         let events = events.all().await;
         let mut heard = Vec::new();
@@ -92,20 +92,7 @@ fn who_leaves_stops_nothing() {
         assert_eq!(watcher.event("turn.ended").await["state"], "completed");
         let stored = watcher.call("messages.list", json!({"sessionId": session})).await;
         assert!(text_of(&stored["items"][1]).split_whitespace().count() >= 400);
-        // Nobody but the watcher is left.
-        let listening = async || {
-            let presence = watcher_count(&alice, &session, &token, &hub.address).await;
-            presence == 1
-        };
-        assert!(listening().await);
     });
-}
-
-/// Connections are told apart by users only: one user is one, however many readers were there.
-async fn watcher_count(_: &Http, session: &str, token: &str, address: &str) -> u64 {
-    let mut client = Client::connect(address, token).await;
-    let presence = client.call("channels.presence", json!({"channel": format!("session:{session}")})).await;
-    presence["count"].as_u64().expect("a count")
 }
 
 #[test]

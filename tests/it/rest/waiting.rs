@@ -20,7 +20,10 @@ fn the_answer_is_what_is_stored() {
         assert_eq!(said["id"], answer["id"]);
         assert_eq!(said["content"].as_str().expect("a text"), text_of(answer));
         let tools = alice.ok("POST", &format!("/sessions/{session}/messages"), json!({"content": "time"})).await;
-        assert_eq!((&tools["toolCalls"][0]["name"], &tools["toolCalls"][0]["state"]), (&json!("time"), &json!("succeeded")));
+        assert_eq!(
+            (&tools["toolCalls"][0]["name"], &tools["toolCalls"][0]["state"]),
+            (&json!("time"), &json!("succeeded"))
+        );
         assert!(tools["toolCalls"][0]["output"].is_string(), "{tools}");
     });
 }
@@ -96,7 +99,10 @@ fn who_waits_behind_another_turn_hears_its_own_end_and_a_removal_from_the_queue(
         // Either of the two came first.
         let cancelled = match second.status {
             409 => {
-                assert_eq!((second.code().as_str(), &second.json()["details"]["state"]), ("conflict", &json!("cancelled")));
+                assert_eq!(
+                    (second.code().as_str(), &second.json()["details"]["state"]),
+                    ("conflict", &json!("cancelled"))
+                );
                 &third
             }
             _ => {
