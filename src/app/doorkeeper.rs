@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -11,8 +12,10 @@ use crate::actors::connection::{ConnectionActor, ConnectionKit};
 use crate::auth::{Authenticator, Head, Route};
 use crate::config::Config;
 use crate::domain::command::Caller;
-use crate::error::Fault;
+use crate::domain::principal::Principal;
+use crate::error::{Code, Fault};
 use crate::http::{RequestId, fault_json};
+use crate::limits::{Place, Stranger};
 use crate::transport::{Admitted, Doorkeeper, Opener, Refusal, SocketLimits, UpgradeRequest};
 
 /// The raw-socket doors, by path.
@@ -34,7 +37,30 @@ fn refusal(fault: &Fault, request_id: &str) -> Refusal {
     if fault.code.row().http_status == 401 {
         headers.push((actix_http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
     }
+    if let Some(seconds) = fault.details.as_ref().and_then(|details| details["retryAfter"].as_u64()) {
+        headers.push((actix_http::header::RETRY_AFTER, HeaderValue::from(seconds)));
+    }
     Refusal { status: fault.code.row().http_status, body: Bytes::from(body), headers }
+}
+
+/// Who knocks, and the place that its socket takes. Nobody's credential is looked at where an address has shown too
+/// many wrong ones; who shows none is a stranger, and one too many is told so.
+async fn admitted(
+    auth: &Authenticator,
+    kit: &ConnectionKit,
+    head: &Head<'_>,
+) -> Result<(Principal, Option<Place>), Fault> {
+    let limits = &kit.limits;
+    limits.look(Stranger::Refused, head.peer, Instant::now()).or_fault("refused", "too many wrong credentials")?;
+    let found = auth.principal(head, Route::Socket).await;
+    let now = Instant::now();
+    if found.as_ref().is_err_and(|fault| fault.code == Code::Unauthorized) {
+        limits.stranger(Stranger::Request, head.peer, now).or_fault("strangers", "too many requests")?;
+        limits.stranger(Stranger::Refused, head.peer, now);
+    }
+    let principal = found?;
+    let place = limits.connect(&principal, now)?;
+    Ok((principal, place))
 }
 
 impl Doorkeeper for HubDoorkeeper {
@@ -56,14 +82,14 @@ impl Doorkeeper for HubDoorkeeper {
             .map_err(|_| refuse(&Fault::field("path", "not an address")))?;
             let trusted = &config.server.trusted_proxies;
             let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
-            let principal = auth.principal(&head, Route::Socket).await.map_err(|fault| refuse(&fault))?;
+            let (principal, place) = admitted(&auth, &kit, &head).await.map_err(|fault| refuse(&fault))?;
             let caller = Caller {
                 principal: Arc::new(principal),
                 request_id: request_id.as_str().to_owned(),
                 origin: format!("{} from {}", request.path, head.peer).into(),
             };
             let id = HeaderValue::from_str(request_id.as_str()).ok();
-            let open = Opener::here(move |socket| ConnectionActor::open(kit, caller, socket));
+            let open = Opener::here(move |socket| ConnectionActor::open(kit, caller, place, socket));
             Ok(Admitted { open, limits, headers: id.map(|id| (REQUEST_ID, id)).into_iter().collect() })
         })
     }

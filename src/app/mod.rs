@@ -27,6 +27,7 @@ use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
 use crate::fanout::{self, Workers};
 use crate::http::{self, Edge, Readiness};
+use crate::limits::Limits;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
@@ -84,10 +85,13 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
+    let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
-    let edge = web::Data::new(Edge { config: config.clone(), auth: auth.clone(), metrics, readiness });
-    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory };
+    let limits = Arc::new(Limits::new(&config.limits));
+    let edge = Edge { config: config.clone(), auth: auth.clone(), limits: limits.clone(), metrics, readiness };
+    let edge = web::Data::new(edge);
+    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits };
     let server = listen(&config, &edge, auth, hubs)?;
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
@@ -105,6 +109,7 @@ struct Hubs {
     shared: Shared,
     registry: Addr<Registry>,
     directory: Directory,
+    limits: Arc<Limits>,
 }
 
 impl Hubs {
@@ -112,7 +117,8 @@ impl Hubs {
         let worker = transport::current_worker().unwrap_or_default();
         let hub: Rc<dyn Hub> =
             Rc::new(LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker));
-        Rc::new(ConnectionKit { hub, workers: self.shared.workers.clone(), settings: self.shared.settings.clone() })
+        let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.clone());
+        Rc::new(ConnectionKit { hub, workers, settings, limits: self.limits.clone() })
     }
 }
 
@@ -142,6 +148,8 @@ fn listen(
     let (total, each) = config.server.connection_limits(telemetry::open_files_limit());
     (settings.max_connections, settings.max_per_address) = (total, each);
     settings.head_timeout = Duration::from_secs(config.limits.head_seconds);
+    settings.stall_timeout = Duration::from_secs(config.limits.stall_seconds);
+    settings.body_timeout = Duration::from_secs(config.limits.body_seconds);
     let on_worker = {
         let (config, hubs) = (config.clone(), hubs.clone());
         move |worker: usize| {
@@ -162,14 +170,16 @@ fn listen(
         }
     };
     let (edge, limits) = (edge.clone(), settings::sockets(config));
+    let body_bytes = config.limits.frame_bytes;
     let app = move || {
         App::new()
             .app_data(edge.clone())
             .app_data(http::ReaderLimits(Rc::new(limits.clone())))
             .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
+            .wrap(middleware::from_fn(http::limit::limited))
             .wrap(middleware::from_fn(http::around))
-            .configure(http::page_routes)
             .configure(http::routes)
+            .configure(http::limit::bodies(body_bytes))
     };
     transport::serve(settings, on_worker, doorkeeper, app).map_err(|error| error.to_string())
 }

@@ -5,11 +5,15 @@
 
 pub mod first_start;
 pub mod folder;
+mod foreign;
 pub mod head;
 pub mod jwt;
 pub mod keys;
+mod outward;
+pub mod password;
 mod remember;
 pub mod sign_in;
+mod single;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +22,18 @@ use dashmap::DashMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Config;
+use crate::domain::account::{ApiKey, HubSession, User};
 use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
 use crate::domain::principal::{Credential, Principal, Role};
-use crate::domain::record::{ApiKey, HubSession, User};
 use crate::error::{Code, Fault};
 use crate::store::Store;
 use crate::telemetry;
 
+use foreign::{Foreign, Shown};
 pub use head::{Head, Presented, Route};
-use jwt::{Claims, Jwt};
+use jwt::{Claims, Jwt, Person};
+use outward::Outward;
+use password::Passwords;
 use remember::Remember;
 
 /// The cookie of the hub's own sessions.
@@ -38,6 +45,9 @@ const REMEMBERED: usize = 10_000;
 /// Knows whom to believe.
 pub struct Authenticator {
     jwt: Jwt,
+    foreign: Option<Foreign>,
+    outward: Outward,
+    passwords: Passwords,
     store: Store,
     config: Arc<Config>,
     cookies: Vec<String>,
@@ -57,6 +67,9 @@ impl Authenticator {
         cookies.extend(config.auth.cookies.iter().cloned());
         Self {
             jwt: Jwt::new(secret, &config.auth),
+            foreign: Foreign::new(&config.auth),
+            outward: Outward::default(),
+            passwords: Passwords::default(),
             store,
             cookies,
             socketio_origins: config.server.socketio_origins(),
@@ -66,6 +79,12 @@ impl Authenticator {
             sessions: Remember::new(age, REMEMBERED),
             config,
         }
+    }
+
+    /// What encrypts the way to issuers' keys and to `auth.session_url`. Without it none with `https` can be asked.
+    pub fn with_tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
+        self.outward.tls = Some(tls);
+        self
     }
 
     /// The head of a request, with forwarded headers from trusted proxies alone.
@@ -94,14 +113,25 @@ impl Authenticator {
         {
             return self.token(&token, chosen.as_deref()).await;
         }
-        if let Some(cookie) = self.cookie(head, route)? {
-            return self.token(cookie, chosen.as_deref()).await;
+        if let Some((name, cookie)) = self.named_cookie(head, route)? {
+            return match (self.own(cookie, chosen.as_deref()).await?, &self.foreign) {
+                (Some(principal), _) => Ok(principal),
+                (None, Some(foreign)) if name != COOKIE => {
+                    self.by_foreign(foreign, Shown::cookies(head)?, chosen.as_deref()).await
+                }
+                (None, _) => Err(Fault::new(Code::Unauthorized, "the cookie is malformed")),
+            };
         }
         Err(Fault::plain(Code::Unauthorized))
     }
 
     /// The cookie, if one is there and the page may use it.
     pub fn cookie<'a>(&self, head: &Head<'a>, route: Route) -> Result<Option<&'a str>, Fault> {
+        Ok(self.named_cookie(head, route)?.map(|(_, value)| value))
+    }
+
+    /// The same with its name.
+    fn named_cookie<'a>(&self, head: &Head<'a>, route: Route) -> Result<Option<(&str, &'a str)>, Fault> {
         let Some(cookie) = head.cookie(&self.cookies) else { return Ok(None) };
         let websocket = head.headers.contains_key(actix_web::http::header::UPGRADE);
         let friends = match (route, &self.socketio_origins) {
@@ -114,23 +144,37 @@ impl Authenticator {
         Ok(Some(cookie))
     }
 
-    /// Who holds this token: a JWT, an API key or a hub session. `chosen`: one of a JWT's organizations.
+    /// Who holds this token: a JWT, an API key, a hub session, or what `auth.session_url` knows. `chosen`: one of
+    /// several organizations.
     pub async fn token(&self, token: &str, chosen: Option<&str>) -> Result<Principal, Fault> {
+        if token.is_empty() {
+            return Err(Fault::new(Code::Unauthorized, "the token is empty"));
+        }
+        match (self.own(token, chosen).await?, &self.foreign) {
+            (Some(principal), _) => Ok(principal),
+            (None, Some(foreign)) => self.by_foreign(foreign, Shown::bearer(token)?, chosen).await,
+            (None, None) => Err(Fault::new(Code::Unauthorized, "the token is malformed")),
+        }
+    }
+
+    /// Who holds a credential of one of the hub's own kinds; nothing where it looks like none of them.
+    async fn own(&self, token: &str, chosen: Option<&str>) -> Result<Option<Principal>, Fault> {
         let now = SystemSource.now();
         let principal = if token.starts_with(keys::SESSION) {
             self.by_session(token, now).await?
         } else if token.starts_with(keys::API_KEY) {
             self.by_key(token, now).await?
-        } else if token.is_empty() {
-            return Err(Fault::new(Code::Unauthorized, "the token is empty"));
+        } else if jwt::looks_signed(token) {
+            let claims = self.jwt.verify(token, chosen, now, &self.outward).await?;
+            return self.by_claims(claims, now).await.map(Some);
         } else {
-            return self.by_claims(self.jwt.verify(token, chosen, now)?, now).await;
+            return Ok(None);
         };
         match chosen {
             Some(chosen) if chosen != principal.organization.as_str() => {
                 Err(Fault::forbidden("organizationId: the credential is not for that organization"))
             }
-            _ => Ok(principal),
+            _ => Ok(Some(principal)),
         }
     }
 
@@ -140,6 +184,9 @@ impl Authenticator {
         let now = SystemSource.now();
         if principal.expires_at.is_some_and(|end| end <= now) {
             return Err(Fault::new(Code::Unauthorized, "the credential has expired"));
+        }
+        if let Credential::Foreign { id } = &principal.credential {
+            return self.renew_foreign(principal, id).await;
         }
         let user = self.user(&principal.organization, &principal.user).await?;
         let mut renewed = principal.clone();
@@ -157,12 +204,21 @@ impl Authenticator {
         }
         renewed.role = user.role;
         renewed.hub_admin = user.managed && user.hub_admin;
+        if let Credential::Jwt { .. } = principal.credential {
+            // Whether its issuer is believed about that was decided when it was shown.
+            renewed.hub_admin &= principal.hub_admin;
+        }
         Ok(renewed)
     }
 
     /// Forgets what is remembered of a user: its row was changed here.
     pub fn forget_user(&self, organization: &OrganizationId, user: &UserId) {
         self.users.forget(&(organization.clone(), user.clone()));
+    }
+
+    /// Makes and verifies the hashes of people's passwords.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
     /// A token for a user, for `ttl_seconds`.

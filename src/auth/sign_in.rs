@@ -24,6 +24,16 @@ impl Authenticator {
                  too",
             ));
         };
+        self.begin_session(organization, user, now).await
+    }
+
+    /// A new session of a user who has proved to be one.
+    pub(super) async fn begin_session(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<SignedIn, Fault> {
         let secret = keys::generate(keys::SESSION)?;
         let lifetime = i64::try_from(self.config.auth.session_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         let hash = keys::hash(secret.expose_secret());
@@ -67,45 +77,73 @@ impl Authenticator {
 
     /// A verified token creates its user, and its organization where that is allowed.
     pub(super) async fn by_claims(&self, claims: Claims, now: Timestamp) -> Result<Principal, Fault> {
-        let key = (claims.organization.clone(), claims.user.clone());
+        let credential = Credential::Jwt { id: claims.token_id, issued_at: claims.issued_at };
+        self.by_person(claims.person, credential, Some(claims.expires_at), now).await
+    }
+
+    /// So does a session of another application.
+    pub(super) async fn by_foreign(
+        &self,
+        foreign: &Foreign,
+        shown: Shown,
+        chosen: Option<&str>,
+    ) -> Result<Principal, Fault> {
+        let (key, person) = foreign.who(shown, chosen, &self.outward).await?;
+        let credential = Credential::Foreign { id: session_id(&key) };
+        self.by_person(person, credential, None, SystemSource.now()).await
+    }
+
+    /// What the other application says of the session now.
+    pub(super) async fn renew_foreign(&self, principal: &Principal, id: &str) -> Result<Principal, Fault> {
+        let (Some(foreign), Some(key)) = (&self.foreign, session_hash(id)) else {
+            return Err(Fault::plain(Code::Unauthorized));
+        };
+        let person = foreign.again(key, principal.organization.as_str(), &self.outward).await?;
+        if person.user != principal.user {
+            return Err(Fault::new(Code::Unauthorized, "the session is another user's now"));
+        }
+        self.by_person(person, principal.credential.clone(), None, SystemSource.now()).await
+    }
+
+    async fn by_person(
+        &self,
+        person: Person,
+        credential: Credential,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Principal, Fault> {
+        let key = (person.organization.clone(), person.user.clone());
         let user = match self.users.get(&key) {
             Some(user) => user,
             None => {
-                let user = self.known_or_new(&claims, now).await?;
+                let user = self.known_or_new(&person, now).await?;
                 self.users.put(key, user.clone());
                 user
             }
         };
         Ok(Principal {
-            organization: claims.organization,
-            user: claims.user,
-            role: if user.managed { user.role } else { claims.role },
-            hub_admin: user.managed && user.hub_admin,
-            permissions: claims.permissions,
-            credential: Credential::Jwt { id: None, issued_at: None },
-            expires_at: Some(claims.expires_at),
+            organization: person.organization,
+            user: person.user,
+            role: if user.managed { user.role } else { person.role },
+            hub_admin: user.managed && user.hub_admin && person.may_be_hub_admin,
+            permissions: person.permissions,
+            credential,
+            expires_at,
         })
     }
 
-    async fn known_or_new(&self, claims: &Claims, now: Timestamp) -> Result<User, Fault> {
-        let (organization, user) = (&claims.organization, &claims.user);
+    async fn known_or_new(&self, person: &Person, now: Timestamp) -> Result<User, Fault> {
+        let (organization, user) = (&person.organization, &person.user);
         if let Some(known) = self.store.user(organization, user).await.map_err(fault_of)? {
             return Ok(known);
         }
         if self.store.organization(organization).await.map_err(fault_of)?.is_none() {
-            if !self.config.auth.create_organizations {
+            if !person.may_create_organization {
                 return Err(Fault::forbidden("the token's organization does not exist here"));
             }
             first_start::ensure_organization(&self.store, organization, now).await?;
         }
-        let fresh = User {
-            organization: organization.clone(),
-            id: user.clone(),
-            role: claims.role,
-            managed: false,
-            hub_admin: false,
-            created_at: now,
-        };
+        let fresh = User::new(organization.clone(), user.clone(), person.role, now);
         self.store.ensure_user(fresh).await.map_err(fault_of)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, identity};
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
 
@@ -17,6 +17,9 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
         ["tools", name, rest @ ..] if is_name(name) => {
             let known = if *name == "http_fetch" { "http_fetch" } else { "time" };
             find(defaults, &[&["tools", known], rest])
+        }
+        ["auth", "issuers", name, rest @ ..] if is_name(name) => {
+            find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
         ["auth", "roles", _] => find(defaults, &[&["auth", "roles", "user"]]),
         keys => find(defaults, &[keys]),
@@ -32,8 +35,8 @@ fn find<'a>(defaults: &'a Dict, keys: &[&[&str]]) -> Option<&'a Value> {
     Some(value)
 }
 
-/// Names of agents and tools: they are part of keys and of what a model reads.
-fn is_name(text: &str) -> bool {
+/// Names of agents, tools and issuers: they are part of keys and of what a model reads.
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
@@ -171,6 +174,7 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
             ));
         }
     }
+    identity::check(&config.auth)?;
     agents_and_tools(config)
 }
 
@@ -208,7 +212,7 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn refuse<T>(sentence: String) -> Result<T, ConfigError> {
+pub(super) fn refuse<T>(sentence: String) -> Result<T, ConfigError> {
     Err(ConfigError(sentence))
 }
 
@@ -235,7 +239,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 34] = [
+    let rows: [(&str, u64, u64, u64); 35] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -249,6 +253,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("limits.pong_seconds", limits.pong_seconds, 1, 3600),
         ("limits.stall_seconds", limits.stall_seconds, 1, 3600),
         ("limits.head_seconds", limits.head_seconds, 1, 600),
+        ("limits.body_seconds", limits.body_seconds, 1, 3600),
         ("limits.requests_in_flight", limits.requests_in_flight as u64, 1, 100_000),
         ("limits.subscriptions", limits.subscriptions as u64, 1, 1_000_000),
         ("limits.ring_bytes", limits.ring_bytes as u64, 65_536, 1 << 40),
@@ -285,6 +290,21 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
             return refuse(format!("{key}: {value} is not between 1 and 86400"));
         }
     }
+    let (rates, most) = (limits, 100_000_000);
+    for (key, value) in [
+        ("limits.frames_per_second", rates.frames_per_second),
+        ("limits.socket_messages_per_minute", rates.socket_messages_per_minute),
+        ("limits.messages_per_minute", rates.messages_per_minute),
+        ("limits.requests_per_minute", rates.requests_per_minute),
+        ("limits.strangers_per_minute", rates.strangers_per_minute),
+        ("limits.sign_ins_per_minute", rates.sign_ins_per_minute),
+        ("limits.refused_per_minute", rates.refused_per_minute),
+        ("limits.connections_per_user", rates.connections_per_user),
+    ] {
+        if value > most {
+            return refuse(format!("{key}: {value} is not between 0 and {most}"));
+        }
+    }
     Ok(())
 }
 
@@ -310,7 +330,7 @@ impl Config {
                 return refuse(format!("{key}: there is no file {path}"));
             }
         }
-        Ok(())
+        identity::files(&self.auth)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::policy::Operation;
 use crate::doors::{rpc, words};
 use crate::error::{Code, Fault};
+use crate::limits::Via;
 
 /// A route that is one method.
 pub(super) struct Native {
@@ -113,6 +114,10 @@ async fn answer(
         false => Fields::of_query(&request, what.query).map_err(Refusal)?,
     };
     let command = command(what.method, fields, &path, (&request, &edge)).map_err(Refusal)?;
+    if matches!(command, Command::Session(_, SessionCommand::Retry { .. })) {
+        // It asks the model once more, like a message.
+        edge.limits.message(&caller.principal, Via::Rest).map_err(Refusal)?;
+    }
     let reply = hub.0.call(caller, command).await.map_err(Refusal)?;
     Ok(written(what.status, &request, &reply))
 }
@@ -178,6 +183,7 @@ async fn send(
         let waits = asked.unwrap_or_else(|| prefers_waiting(&request));
         let command = command("messages.send", fields, &path, (&request, &edge))?;
         let Command::Session(id, SessionCommand::Send(new)) = command else { return Err(Fault::plain(Code::Internal)) };
+        edge.limits.message(&caller.principal, Via::Rest)?;
         if wants_stream(&request) {
             return Waiter::new(caller, hub, &edge, &request)?.stream(id, new).await;
         }

@@ -45,6 +45,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::sign_in::ENDPOINTS);
     all.extend(super::gateway::ENDPOINTS);
     all.extend(super::api::endpoints());
+    all.extend_from_slice(super::page::ENDPOINTS);
     all
 }
 

@@ -18,6 +18,7 @@ use crate::domain::principal::Role;
 use crate::domain::settings::Settings;
 use crate::doors::{rpc, words};
 use crate::error::{Code, Fault};
+use crate::limits::Via;
 
 pub(super) const ENDPOINTS: [Endpoint; 6] = [
     row(Method::POST, "/sessions", Operation::SessionCreate, || web::to(create)),
@@ -120,6 +121,7 @@ async fn send(
     let sent = async {
         let id = session(&path)?;
         let new = new_message(fields, &request, edge.config.limits.message_bytes)?;
+        edge.limits.message(&caller.principal, Via::Rest)?;
         let waiter = Waiter::new(caller, hub, &edge, &request)?;
         match wants_stream(&request) {
             true => waiter.stream(id, new).await,

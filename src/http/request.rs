@@ -23,7 +23,7 @@ impl Fields {
     /// The body, which is a JSON object; no body at all is an empty one.
     ///
     /// # Errors
-    /// 413 above `limit` bytes, 415 where it is not JSON or packed, 400 where it is no object, a field stands there
+    /// 413 above `limit` bytes, 415 where it is not JSON, 400 where it is no object, a field stands there
     /// twice, or a value is one that not every reader can take.
     pub(super) async fn of_body(
         request: &HttpRequest,
@@ -31,11 +31,6 @@ impl Fields {
         limit: usize,
     ) -> Result<Self, actix_web::Error> {
         let headers = request.headers();
-        let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
-        if headers.get_all(header::CONTENT_ENCODING).any(packed) {
-            let fault = Fault::field("content-encoding", "packed bodies are not taken");
-            return Err(Status(415, fault).into());
-        }
         let too_large = || Refusal(Fault::new(Code::TooLarge, format!("the body is longer than {limit} bytes")));
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if told.is_some_and(|told| told > limit as u64) {
@@ -43,7 +38,8 @@ impl Fields {
         }
         let body = match payload.to_bytes_limited(limit).await {
             Ok(Ok(body)) => body,
-            Ok(Err(error)) => return Err(unread(&error).into()),
+            // As it is: what is around every request tells a late body from a broken one.
+            Ok(Err(error)) => return Err(error),
             Err(_) => return Err(too_large().into()),
         };
         if body.is_empty() {
@@ -143,15 +139,6 @@ impl Fields {
         let mut from = serde_json::Deserializer::from_str(&text);
         serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
     }
-}
-
-fn unread(error: &actix_web::Error) -> actix_web::Error {
-    // The body's own deadline is the only part of it that knows of time.
-    let text = error.to_string();
-    if text.contains("timed out") || text.contains("TimedOut") {
-        return Status(408, Fault::new(Code::BadRequest, "the request came too slowly")).into();
-    }
-    Refusal(Fault::new(Code::BadRequest, "body: not readable")).into()
 }
 
 /// A parameter of a query.

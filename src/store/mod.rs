@@ -2,13 +2,20 @@
 //! acknowledges only what is committed.
 
 mod apply;
+mod audit;
+mod changes;
 mod connection;
+mod devices;
 mod fault;
 mod identity;
+mod keys;
 mod load;
+mod pages;
+mod pairing;
 mod parts;
 mod postgres;
 mod projects;
+mod prune;
 mod reads;
 mod rows;
 mod schema;
@@ -16,8 +23,11 @@ mod search;
 mod sign_ins;
 mod sqlite;
 mod tails;
+mod tickets;
+mod tokens;
 mod turns;
 mod usage;
+mod users;
 mod writer;
 
 use std::fmt;
@@ -31,14 +41,17 @@ use diesel::r2d2::{Pool, R2D2Connection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::audit::AuditQuery;
 use self::connection::{AnyConnection, Backend, Readers};
 use self::fault::JobFault;
 pub use self::fault::{CommitFault, StoreFault};
 pub use self::identity::Counts;
+pub use self::prune::{PruneSettings, Pruned};
 pub use self::reads::ConversationQuery;
 pub use self::search::Hit;
 use self::sqlite::Checkpoints;
 use self::tails::{Change, Tails};
+pub use self::users::UserQuery;
 use self::writer::{Job, QUEUE_BYTES, QUEUE_JOBS, Work, Writer};
 use crate::domain::ids::{ConversationId, OrganizationId, PartId, UserId};
 use crate::domain::record::{Batch, Stored};
@@ -48,15 +61,19 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// How long a read waits for a free connection.
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
-/// Inserts a row or replaces the one with the same key. Diesel's enum over backends cannot say `on conflict`.
+/// Inserts a row or replaces the one with the same key; with a fifth argument that is all that is replaced of it.
+/// Diesel's enum over backends cannot say `on conflict`.
 macro_rules! upsert {
     ($connection:expr, $table:expr, $key:expr, $row:expr) => {
+        $crate::store::upsert!($connection, $table, $key, $row, $row)
+    };
+    ($connection:expr, $table:expr, $key:expr, $row:expr, $set:expr) => {
         match $connection {
             $crate::store::connection::AnyConnection::Sqlite(c) => {
-                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($row).execute(c)
+                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($set).execute(c)
             }
             $crate::store::connection::AnyConnection::Postgres(c) => {
-                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($row).execute(c)
+                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($set).execute(c)
             }
         }
     };

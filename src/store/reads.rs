@@ -4,8 +4,9 @@ use diesel::prelude::*;
 
 use super::Store;
 use super::connection::{AnyConnection, MultiBackend, on_snapshot};
-use super::fault::{CommitFault, StoreFault};
+use super::fault::StoreFault;
 use super::load::{sizes, with_parts};
+use super::pages::{MAX_PAGE, all, asked, cut, page};
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, json, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
 use crate::domain::approval::Approval;
@@ -15,9 +16,6 @@ use crate::domain::ids::{
 use crate::domain::message::Message;
 use crate::domain::record::{Idempotency, Page, StoredFact};
 use crate::domain::settings::{ConversationState, Project, Settings, Visibility};
-
-/// The longest page of any list.
-const MAX_PAGE: usize = 1000;
 
 /// Which conversations are asked for, newest first.
 #[derive(Debug, Clone)]
@@ -34,23 +32,6 @@ pub struct ConversationQuery {
     /// The last one of the page before.
     pub cursor: Option<ConversationId>,
     pub limit: usize,
-}
-
-/// Rows to ask for: one more than the page holds, to see whether there are more.
-fn asked(limit: usize) -> i64 {
-    i64::try_from(limit.clamp(1, MAX_PAGE) + 1).unwrap_or(i64::MAX)
-}
-
-/// Cuts the row too much off. Says whether there was one.
-fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
-    let limit = limit.clamp(1, MAX_PAGE);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    more
-}
-
-fn all<R, T: TryFrom<R, Error = StoreFault>>(rows: Vec<R>) -> Result<Vec<T>, StoreFault> {
-    rows.into_iter().map(TryInto::try_into).collect()
 }
 
 fn list_conversations(
@@ -216,26 +197,6 @@ impl Store {
         .await
     }
 
-    /// Forgets keys that are older than `before`, at most `limit` of them, of all organizations. Gives how many; the
-    /// caller comes again while there are more, so that no single transaction is long.
-    pub async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, CommitFault> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.write(move |c| {
-            let old: Vec<(String, String, String)> = idempotency::table
-                .filter(idempotency::created_at.lt(before.0))
-                .order(idempotency::created_at)
-                .limit(limit)
-                .select((idempotency::organization_id, idempotency::user_id, idempotency::key))
-                .load(c)?;
-            let mut gone = 0;
-            for key in old {
-                gone += diesel::delete(idempotency::table.find(key)).execute(c)?;
-            }
-            Ok(gone)
-        })
-        .await
-    }
-
     /// Newest first, by the time they were made: a page is stable while others come and change.
     pub async fn conversations(&self, query: ConversationQuery) -> Result<Page<Settings, ConversationId>, StoreFault> {
         self.read(move |c| list_conversations(c, &query)).await
@@ -342,11 +303,8 @@ impl Store {
             if let Some(cursor) = cursor {
                 query = query.filter(project::id.lt(cursor.to_string()));
             }
-            let mut rows = query.order(project::id.desc()).limit(asked(limit)).load(c)?;
-            let more = cut(&mut rows, limit);
-            let items: Vec<Project> = all(rows)?;
-            let next = if more { items.last().map(|project| project.id) } else { None };
-            Ok(Page { items, next })
+            let rows: Vec<ProjectRow> = query.order(project::id.desc()).limit(asked(limit)).load(c)?;
+            page(rows, limit, |project: &Project| project.id)
         })
         .await
     }

@@ -46,7 +46,7 @@ impl Reader {
             let Some(wire) = ready!(self.outbound.poll_take(cx)) else {
                 return Poll::Ready(Heard::Closed(ABNORMAL));
             };
-            match cut(&wire) {
+            match cut(Bytes::from_owner(wire)) {
                 (DATA, payload) => return Poll::Ready(Heard::Message(payload)),
                 (CLOSE, payload) => {
                     let code = payload.first_chunk().copied().map_or(NO_CODE, u16::from_be_bytes);
@@ -72,7 +72,7 @@ const NO_CODE: u16 = 1005;
 const ABNORMAL: u16 = 1006;
 
 /// The opcode and the payload of a frame of the hub's own, which is whole and not masked.
-fn cut(wire: &Bytes) -> (u8, Bytes) {
+fn cut(wire: Bytes) -> (u8, Bytes) {
     let opcode = wire.first().map_or(0, |byte| byte & 0x0f);
     let header = match wire.get(1) {
         Some(126) => 4,
@@ -91,9 +91,10 @@ mod tests {
     fn payloads_of_all_lengths_are_cut_out() {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let payload = vec![b'x'; length];
-            assert_eq!(cut(Frame::text(&payload).wire()), (DATA, Bytes::from(payload)));
+            let wire = Bytes::copy_from_slice(Frame::text(&payload).wire());
+            assert_eq!(cut(wire), (DATA, Bytes::from(payload)));
         }
-        assert_eq!(cut(&Bytes::from_static(&[0x88, 2, 0x03, 0xf5])), (CLOSE, Bytes::from_static(&[0x03, 0xf5])));
-        assert_eq!(cut(&Bytes::from_static(&[0x89, 0])), (9, Bytes::new()));
+        assert_eq!(cut(Bytes::from_static(&[0x88, 2, 0x03, 0xf5])), (CLOSE, Bytes::from_static(&[0x03, 0xf5])));
+        assert_eq!(cut(Bytes::from_static(&[0x89, 0])), (9, Bytes::new()));
     }
 }
