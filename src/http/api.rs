@@ -3,8 +3,9 @@
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, Route, web};
-use protocol::rest as w;
+use protocol::{methods as m, model as w, rest as r};
 
+use super::described::Described;
 use super::endpoint::{Asking, Endpoint, HubHandle, row};
 use super::request::{Fields, Kind, Parameter, parameter};
 use super::waiting::{Answered, Waiter, wants_stream};
@@ -14,6 +15,7 @@ use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::policy::Operation;
 use crate::doors::{rpc, words};
 use crate::error::{Code, Fault};
+use crate::framing::sse;
 use crate::limits::Via;
 
 /// A route that is one method.
@@ -37,62 +39,111 @@ const MESSAGES: &[Parameter] = &[
     Parameter { name: "before", field: "before", kind: Kind::Text },
     LIMIT,
 ];
+const PERIOD: &[Parameter] = &[parameter("period", Kind::Text)];
 const WAIT: &[Parameter] = &[parameter("wait", Kind::Flag)];
 
 macro_rules! natives {
-    ($($http:ident $path:literal $operation:ident $name:ident: $method:literal $query:expr, $body:literal, $status:literal;)*) => {
+    ($($http:ident $path:literal $operation:ident $name:ident: $method:literal
+        $params:ty => $status:literal $result:ty, $query:expr, $body:literal, $summary:literal $($more:ident)*;)*) => {
         $(static $name: Native = Native { method: $method, query: $query, body: $body, status: $status };)*
 
-        const NATIVES: &[(Endpoint, &Native)] = &[
-            $((row(Method::$http, $path, Operation::$operation, || native(&$name)), &$name)),*
-        ];
+        const NATIVES: &[Endpoint] = &[$(
+            row(Method::$http, $path, Operation::$operation, || native(&$name)).described(|| {
+                let described = Described::new($summary).query::<$params>($query).gives::<$result>($status);
+                let described = if $body { described.body::<$params>() } else { described };
+                described$(.$more())*
+            })
+        ),*];
     };
 }
 
 natives! {
-    GET "/api/v1/projects" ProjectList PROJECT_LIST: "projects.list" PAGE, false, 200;
-    POST "/api/v1/projects" ProjectCreate PROJECT_CREATE: "projects.create" &[], true, 201;
-    GET "/api/v1/projects/{projectId}" ProjectGet PROJECT_GET: "projects.get" &[], false, 200;
-    GET "/api/v1/sessions" SessionList SESSION_LIST: "sessions.list" SESSIONS, false, 200;
-    POST "/api/v1/sessions" SessionCreate SESSION_CREATE: "sessions.create" &[], true, 201;
-    GET "/api/v1/sessions/{sessionId}" SessionGet SESSION_GET: "sessions.get" &[], false, 200;
-    PATCH "/api/v1/sessions/{sessionId}" SessionUpdate SESSION_UPDATE: "sessions.update" &[], true, 200;
-    DELETE "/api/v1/sessions/{sessionId}" SessionDelete SESSION_DELETE: "sessions.delete" &[], false, 200;
-    POST "/api/v1/sessions/{sessionId}/archive" SessionArchive SESSION_ARCHIVE: "sessions.archive" &[], false, 200;
-    POST "/api/v1/sessions/{sessionId}/pause" SessionPause SESSION_PAUSE: "sessions.pause" &[], false, 200;
-    POST "/api/v1/sessions/{sessionId}/resume" SessionResume SESSION_RESUME: "sessions.resume" &[], false, 200;
-    GET "/api/v1/sessions/{sessionId}/messages" MessageList MESSAGE_LIST: "messages.list" MESSAGES, false, 200;
-    PATCH "/api/v1/sessions/{sessionId}/messages/{messageId}" MessageUpdate MESSAGE_UPDATE:
-        "messages.update" &[], true, 200;
-    POST "/api/v1/sessions/{sessionId}/stop" MessageStop STOP: "messages.stop" &[], true, 200;
-    POST "/api/v1/sessions/{sessionId}/abort" MessageAbort ABORT: "messages.abort" &[], true, 200;
-    POST "/api/v1/sessions/{sessionId}/cancel" MessageCancel CANCEL: "messages.cancel" &[], true, 200;
-    POST "/api/v1/sessions/{sessionId}/retry" MessageRetry RETRY: "messages.retry" &[], true, 202;
-    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/stop" MessageStop TURN_STOP: "messages.stop" &[], false, 200;
-    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/abort" MessageAbort TURN_ABORT: "messages.abort" &[], false, 200;
-    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/cancel" MessageCancel TURN_CANCEL:
-        "messages.cancel" &[], false, 200;
-    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/retry" MessageRetry TURN_RETRY: "messages.retry" &[], true, 202;
-    GET "/api/v1/sessions/{sessionId}/todos" TodoGet TODO_GET: "todos.get" &[], false, 200;
-    PUT "/api/v1/sessions/{sessionId}/todos" TodoUpdate TODO_UPDATE: "todos.update" &[], true, 200;
-    GET "/api/v1/sessions/{sessionId}/approvals" ApprovalList SESSION_APPROVALS: "approvals.list" &[], false, 200;
-    GET "/api/v1/approvals" ApprovalList APPROVAL_LIST: "approvals.list" PAGE, false, 200;
-    GET "/api/v1/agents" AgentList AGENT_LIST: "agents.list" &[], false, 200;
-    GET "/api/v1/agents/{agent}" AgentGet AGENT_GET: "agents.get" &[], false, 200;
-    GET "/api/v1/models" ModelList MODEL_LIST: "models.list" &[], false, 200;
-    GET "/api/v1/tools" ToolList TOOL_LIST: "tools.list" &[], false, 200;
-    GET "/api/v1/usage" UsageGet USAGE: "usage.get" &[parameter("period", Kind::Text)], false, 200;
+    GET "/api/v1/projects" ProjectList PROJECT_LIST: "projects.list"
+        m::ListParams => 200 w::Page<w::Project>, PAGE, false, "Projects, newest first" paged;
+    POST "/api/v1/projects" ProjectCreate PROJECT_CREATE: "projects.create"
+        m::ProjectCreate => 201 w::Project, &[], true, "Make a project, or find the one of that name" keyed;
+    GET "/api/v1/projects/{projectId}" ProjectGet PROJECT_GET: "projects.get"
+        m::ProjectGet => 200 w::Project, &[], false, "A project";
+    GET "/api/v1/sessions" SessionList SESSION_LIST: "sessions.list"
+        m::SessionList => 200 w::Page<w::Session>, SESSIONS, false, "Sessions, newest first, or found by their text" paged;
+    POST "/api/v1/sessions" SessionCreate SESSION_CREATE: "sessions.create"
+        m::SessionCreate => 201 w::Session, &[], true, "Begin a session" keyed;
+    GET "/api/v1/sessions/{sessionId}" SessionGet SESSION_GET: "sessions.get"
+        m::SessionGet => 200 w::Session, &[], false, "A session";
+    PATCH "/api/v1/sessions/{sessionId}" SessionUpdate SESSION_UPDATE: "sessions.update"
+        m::SessionUpdate => 200 w::Session, &[], true, "Change a session's settings";
+    DELETE "/api/v1/sessions/{sessionId}" SessionDelete SESSION_DELETE: "sessions.delete"
+        m::SessionGet => 200 m::Deleted, &[], false, "Delete a session";
+    POST "/api/v1/sessions/{sessionId}/archive" SessionArchive SESSION_ARCHIVE: "sessions.archive"
+        m::SessionGet => 200 w::Session, &[], false, "Make a session read-only; what runs is aborted";
+    POST "/api/v1/sessions/{sessionId}/pause" SessionPause SESSION_PAUSE: "sessions.pause"
+        m::SessionGet => 200 w::Session, &[], false, "Start no turn from now on";
+    POST "/api/v1/sessions/{sessionId}/resume" SessionResume SESSION_RESUME: "sessions.resume"
+        m::SessionGet => 200 w::Session, &[], false, "Start the turns that wait";
+    GET "/api/v1/sessions/{sessionId}/messages" MessageList MESSAGE_LIST: "messages.list"
+        m::MessageList => 200 w::Page<w::Message>, MESSAGES, false, "The newest messages, oldest first" paged;
+    PATCH "/api/v1/sessions/{sessionId}/messages/{messageId}" MessageUpdate MESSAGE_UPDATE: "messages.update"
+        m::MessageUpdate => 200 w::Message, &[], true, "Edit a message whose turn still waits";
+    POST "/api/v1/sessions/{sessionId}/stop" MessageStop STOP: "messages.stop"
+        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Stop a turn; what was said is kept";
+    POST "/api/v1/sessions/{sessionId}/abort" MessageAbort ABORT: "messages.abort"
+        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Stop a turn and its tools";
+    POST "/api/v1/sessions/{sessionId}/cancel" MessageCancel CANCEL: "messages.cancel"
+        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Take a turn out of the queue, or stop it";
+    POST "/api/v1/sessions/{sessionId}/retry" MessageRetry RETRY: "messages.retry"
+        m::MessageRetry => 202 m::MessageSent, &[], true, "Answer the newest prompt once more" keyed;
+    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/stop" MessageStop TURN_STOP: "messages.stop"
+        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Stop that turn; what was said is kept";
+    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/abort" MessageAbort TURN_ABORT: "messages.abort"
+        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Stop that turn and its tools";
+    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/cancel" MessageCancel TURN_CANCEL: "messages.cancel"
+        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Take that turn out of the queue, or stop it";
+    POST "/api/v1/sessions/{sessionId}/turns/{turnId}/retry" MessageRetry TURN_RETRY: "messages.retry"
+        m::MessageRetry => 202 m::MessageSent, &[], true, "Answer the prompt of that turn, the newest one, once more" keyed;
+    GET "/api/v1/sessions/{sessionId}/todos" TodoGet TODO_GET: "todos.get"
+        m::SessionGet => 200 m::TodoList, &[], false, "What is to be done";
+    PUT "/api/v1/sessions/{sessionId}/todos" TodoUpdate TODO_UPDATE: "todos.update"
+        m::TodoUpdate => 200 m::TodoList, &[], true, "Replace the whole list of what is to be done";
+    GET "/api/v1/sessions/{sessionId}/approvals" ApprovalList SESSION_APPROVALS: "approvals.list"
+        m::ApprovalList => 200 w::Page<w::ApprovalRequest>, &[], false, "Questions of this session that wait";
+    GET "/api/v1/approvals" ApprovalList APPROVAL_LIST: "approvals.list"
+        m::ApprovalList => 200 w::Page<w::ApprovalRequest>, PAGE, false, "Questions that wait for the caller";
+    GET "/api/v1/agents" AgentList AGENT_LIST: "agents.list"
+        m::Empty => 200 w::Page<w::Agent>, &[], false, "Agents";
+    GET "/api/v1/agents/{agent}" AgentGet AGENT_GET: "agents.get"
+        m::AgentGet => 200 w::Agent, &[], false, "An agent";
+    GET "/api/v1/models" ModelList MODEL_LIST: "models.list"
+        m::Empty => 200 w::Page<w::Model>, &[], false, "Models";
+    GET "/api/v1/tools" ToolList TOOL_LIST: "tools.list"
+        m::Empty => 200 w::Page<w::Tool>, &[], false, "The tools of the default agent";
+    GET "/api/v1/usage" UsageGet USAGE: "usage.get"
+        m::UsageGet => 200 m::UsageReport, PERIOD, false, "What the caller has used";
 }
 
 const ENDPOINTS: [Endpoint; 3] = [
-    row(Method::POST, "/api/v1/sessions/{sessionId}/messages", Operation::MessageSend, || web::to(send)),
-    row(Method::GET, "/api/v1/sessions/{sessionId}/turns/{turnId}", Operation::TurnGet, || web::to(turn)),
-    row(Method::POST, "/api/v1/approvals/{requestId}", Operation::ToolApprove, || web::to(decide)),
+    row(Method::POST, "/api/v1/sessions/{sessionId}/messages", Operation::MessageSend, || web::to(send)).described(
+        || {
+            Described::new("Send a message: answered at once, when its turn has ended, or as an event stream")
+                .query::<m::MessageSend>(WAIT)
+                .body::<m::MessageSend>()
+                .gives::<m::MessageSent>(202)
+                .gives::<r::MessageAnswered>(200)
+                .gives_text(200, sse::MEDIA_TYPE)
+                .keyed()
+        },
+    ),
+    row(Method::GET, "/api/v1/sessions/{sessionId}/turns/{turnId}", Operation::TurnGet, || web::to(turn))
+        .described(|| Described::new("A turn and its answer").gives::<m::TurnDetails>(200)),
+    row(Method::POST, "/api/v1/approvals/{requestId}", Operation::ToolApprove, || web::to(decide)).described(|| {
+        Described::new("Answer a question: the first answer counts")
+            .body::<r::ApprovalDecision>()
+            .gives::<m::ToolDecided>(200)
+    }),
 ];
 
 /// All of them.
 pub(super) fn endpoints() -> impl Iterator<Item = Endpoint> {
-    NATIVES.iter().map(|(endpoint, _)| endpoint.clone()).chain(ENDPOINTS)
+    NATIVES.iter().cloned().chain(ENDPOINTS)
 }
 
 fn native(what: &'static Native) -> Route {
@@ -206,8 +257,8 @@ fn prefers_waiting(request: &HttpRequest) -> bool {
     request.headers().get_all(header::HeaderName::from_static("prefer")).any(named)
 }
 
-fn shown(id: ConversationId, answered: &Answered) -> w::MessageAnswered {
-    w::MessageAnswered {
+fn shown(id: ConversationId, answered: &Answered) -> r::MessageAnswered {
+    r::MessageAnswered {
         message_id: answered.message.to_string(),
         turn_id: answered.turn.id.to_string(),
         state: words::turn_state(answered.turn.state),
@@ -240,7 +291,7 @@ async fn decide(
 ) -> Result<HttpResponse, actix_web::Error> {
     let fields = Fields::of_body(&request, payload, edge.config.limits.frame_bytes).await?;
     let decided = async {
-        let wish: w::ApprovalDecision = fields.parse()?;
+        let wish: r::ApprovalDecision = fields.parse()?;
         let method = if wish.approved { "tools.approve" } else { "tools.reject" };
         let command = command(method, fields, &path, (&request, &edge))?;
         let reply = hub.0.call(caller, command).await?;

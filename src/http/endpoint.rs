@@ -10,6 +10,7 @@ use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 
+use super::described::Described;
 use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
 use crate::domain::hub::Hub;
@@ -25,6 +26,15 @@ pub struct Endpoint {
     pub operation: Operation,
     /// The handler without its method; made anew for each worker.
     pub handler: fn() -> actix_web::Route,
+    /// What the OpenAPI document says of it; a row without fails a test.
+    pub described: Option<fn() -> Described>,
+}
+
+impl Endpoint {
+    pub const fn described(mut self, described: fn() -> Described) -> Self {
+        self.described = Some(described);
+        self
+    }
 }
 
 /// A row of a family's table: `row(Method::GET, "/health", Operation::Health, || web::to(health))`.
@@ -34,7 +44,7 @@ pub const fn row(
     operation: Operation,
     handler: fn() -> actix_web::Route,
 ) -> Endpoint {
-    Endpoint { method, path, operation, handler }
+    Endpoint { method, path, operation, handler, described: None }
 }
 
 /// All routes, family by family.
@@ -43,6 +53,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::health::ENDPOINTS);
     all.extend(super::metrics::ENDPOINTS);
     all.extend(super::sign_in::ENDPOINTS);
+    all.extend(super::openapi::ENDPOINTS);
     all.extend(super::gateway::ENDPOINTS);
     all.extend(super::api::endpoints());
     all.extend_from_slice(super::page::ENDPOINTS);

@@ -62,10 +62,15 @@ impl ResponseError for Status {
 /// The first steps of the gateway's own addresses, at the root.
 const GATEWAY: [&str; 5] = ["sessions", "tools", "config", "pairing", "devices"];
 
-/// The body of an error at that address: the gateway's routes at the root have a form of their own.
-pub(super) fn fault_body(path: &str, fault: &Fault, request_id: &str) -> Value {
+/// Whether an address is the gateway's own: its errors have a form of their own.
+pub(super) fn is_gateway(path: &str) -> bool {
     let first = path.split('/').nth(1).unwrap_or_default();
-    match GATEWAY.contains(&first) || path == "/health/detailed" {
+    GATEWAY.contains(&first) || path == "/health/detailed"
+}
+
+/// The body of an error at that address.
+pub(super) fn fault_body(path: &str, fault: &Fault, request_id: &str) -> Value {
+    match is_gateway(path) {
         true => gateway_json(fault, request_id),
         false => fault_json(fault, request_id),
     }

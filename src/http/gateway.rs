@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
-use protocol::rest as w;
+use protocol::{methods as m, rest as w};
 
+use super::described::Described;
 use super::endpoint::{Asking, Endpoint, HubHandle, row};
 use super::request::{Fields, Kind, Parameter, parameter};
 use super::waiting::{Answered, Waiter, wants_stream};
@@ -18,15 +19,31 @@ use crate::domain::principal::Role;
 use crate::domain::settings::Settings;
 use crate::doors::{rpc, words};
 use crate::error::{Code, Fault};
+use crate::framing::sse;
 use crate::limits::Via;
 
 pub(super) const ENDPOINTS: [Endpoint; 6] = [
-    row(Method::POST, "/sessions", Operation::SessionCreate, || web::to(create)),
-    row(Method::GET, "/sessions/{sessionId}", Operation::SessionGet, || web::to(get)),
-    row(Method::DELETE, "/sessions/{sessionId}", Operation::SessionDelete, || web::to(delete)),
-    row(Method::POST, "/sessions/{sessionId}/messages", Operation::MessageSend, || web::to(send)),
-    row(Method::GET, "/sessions/{sessionId}/messages", Operation::MessageList, || web::to(history)),
-    row(Method::GET, "/tools", Operation::ToolList, || web::to(tools)),
+    row(Method::POST, "/sessions", Operation::SessionCreate, || web::to(create)).described(|| {
+        Described::new("Begin a session").body::<w::GatewaySessionCreate>().gives::<w::GatewaySession>(201).keyed()
+    }),
+    row(Method::GET, "/sessions/{sessionId}", Operation::SessionGet, || web::to(get))
+        .described(|| Described::new("A session").gives::<w::GatewaySession>(200)),
+    row(Method::DELETE, "/sessions/{sessionId}", Operation::SessionDelete, || web::to(delete))
+        .described(|| Described::new("Delete a session").gives_nothing(204)),
+    row(Method::POST, "/sessions/{sessionId}/messages", Operation::MessageSend, || web::to(send)).described(|| {
+        Described::new("Send a message; the answer comes when its turn has ended, or as an event stream")
+            .body::<w::GatewaySend>()
+            .gives::<w::GatewayAnswer>(200)
+            .gives_text(200, sse::MEDIA_TYPE)
+            .keyed()
+    }),
+    row(Method::GET, "/sessions/{sessionId}/messages", Operation::MessageList, || web::to(history)).described(|| {
+        Described::new("The messages of a session as metadata; their content for owners who ask for it")
+            .query::<m::MessageList>(&HISTORY)
+            .gives::<w::GatewayHistory>(200)
+    }),
+    row(Method::GET, "/tools", Operation::ToolList, || web::to(tools))
+        .described(|| Described::new("The tools of the default agent").gives::<w::GatewayTools>(200)),
 ];
 
 /// The longest `workDir`, in bytes.
@@ -36,7 +53,7 @@ const CHANNEL_BYTES: usize = 128;
 /// The channel of a session that a door without channels began.
 const NO_CHANNEL: &str = "native";
 
-pub(super) const HISTORY: [Parameter; 3] =
+static HISTORY: [Parameter; 3] =
     [parameter("limit", Kind::Whole), parameter("before", Kind::Text), parameter("includeContent", Kind::Flag)];
 
 async fn call(hub: &HubHandle, caller: &Caller, command: Command) -> Result<Reply, Fault> {

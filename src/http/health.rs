@@ -11,6 +11,7 @@ use protocol::rest as w;
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use super::described::Described;
 use super::endpoint::{Endpoint, row};
 use super::{Edge, Refusal};
 use crate::domain::ids::{Source, SystemSource};
@@ -18,11 +19,16 @@ use crate::domain::policy::Operation;
 use crate::error::Fault;
 
 pub(super) const ENDPOINTS: [Endpoint; 5] = [
-    row(Method::GET, "/health", Operation::Health, || web::to(health)),
-    row(Method::HEAD, "/health", Operation::Health, || web::to(health)),
-    row(Method::GET, "/ready", Operation::Ready, || web::to(ready)),
-    row(Method::HEAD, "/ready", Operation::Ready, || web::to(ready)),
-    row(Method::GET, "/health/detailed", Operation::HealthDetailed, || web::to(details)),
+    row(Method::GET, "/health", Operation::Health, || web::to(health))
+        .described(|| Described::new("Whether the hub lives").gives::<w::Health>(200)),
+    row(Method::HEAD, "/health", Operation::Health, || web::to(health))
+        .described(|| Described::new("Whether the hub lives").gives_nothing(200)),
+    row(Method::GET, "/ready", Operation::Ready, || web::to(ready))
+        .described(|| Described::new("Whether the hub can work").gives::<w::Ready>(200).gives::<w::Ready>(503)),
+    row(Method::HEAD, "/ready", Operation::Ready, || web::to(ready))
+        .described(|| Described::new("Whether the hub can work").gives_nothing(200).gives_nothing(503)),
+    row(Method::GET, "/health/detailed", Operation::HealthDetailed, || web::to(details))
+        .described(|| Described::new("Version, age and memory of the hub").gives::<w::HealthDetails>(200)),
 ];
 
 /// Asks one part whether it works.

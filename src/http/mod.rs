@@ -2,12 +2,14 @@
 
 mod api;
 mod around;
+mod described;
 mod endpoint;
 mod fault;
 mod gateway;
 mod health;
 pub mod limit;
 mod metrics;
+mod openapi;
 mod page;
 mod request;
 mod sign_in;
@@ -28,6 +30,7 @@ pub use around::{RequestId, around};
 pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
+pub use openapi::openapi;
 pub use waiting::ReaderLimits;
 
 /// What the routes need; one for all workers.
