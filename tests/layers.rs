@@ -18,7 +18,7 @@ auth → store, domain
 limits → domain
 actors → domain, limits, doors, framing, transport, fanout, providers, tools, store, crates/protocol
 http → domain, auth, limits, transport, doors, framing, crates/protocol
-cli → app, auth, store, domain
+cli → app, auth, http, store, domain
 app → all
 ";
 

@@ -66,6 +66,8 @@ enum Command {
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },
+    /// Print the OpenAPI document of the HTTP interface.
+    Openapi,
     /// Look for what would keep the hub from running, and say what to do.
     Doctor {
         #[command(flatten)]
@@ -174,6 +176,7 @@ fn perform(command: Command) -> Result<(), Failure> {
             let answer = health::ask(&loaded.config).map_err(Failure::Failed)?;
             say(&answer)
         }
+        Command::Openapi => say(crate::http::openapi().trim_end()),
         Command::Doctor { place, listen } => doctor::run(load(place, listen)),
     }
 }
