@@ -3,7 +3,7 @@
 # make soak   the long suites (needs root)        make autobahn   the WebSocket conformance cases
 
 .DEFAULT_GOAL := help
-.PHONY: help run build need-build need-test check test unit e2e autobahn bench soak protocol clean
+.PHONY: help run build need-build need-test check test unit e2e autobahn bench soak protocol openapi clean
 
 SHELL := /bin/sh
 ARGS ?=
@@ -59,6 +59,10 @@ soak: need-test
 # Renews the JSON Schema and the TypeScript types after a change of the wire.
 protocol:
 	UPDATE=1 cargo nextest run -p switchboard-protocol --locked --features describe
+
+# Renews docs/openapi.json after a change of the HTTP interface.
+openapi:
+	UPDATE=1 cargo nextest run --lib --locked --features failpoints the_copy_in_the_repository
 
 clean:
 	cargo clean

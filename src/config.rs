@@ -132,6 +132,7 @@ pub struct Limits {
     pub socket_messages_per_minute: u32,
     pub socket_messages_burst: u32,
     pub messages_per_minute: u32,
+    pub wait_seconds: u64,
     pub requests_per_minute: u32,
     pub strangers_per_minute: u32,
     pub sign_ins_per_minute: u32,

@@ -17,8 +17,8 @@ store → domain
 auth → store, domain
 limits → domain
 actors → domain, limits, doors, framing, transport, fanout, providers, tools, store, crates/protocol
-http → domain, auth, limits, transport
-cli → app, auth, store, domain
+http → domain, auth, limits, transport, doors, framing, crates/protocol
+cli → app, auth, http, store, domain
 app → all
 ";
 

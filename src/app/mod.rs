@@ -182,11 +182,12 @@ fn listen(
             Rc::new(HubDoorkeeper { config: config.clone(), auth: auth.clone(), kit: hubs.kit(), limits })
         }
     };
-    let edge = edge.clone();
+    let (edge, limits) = (edge.clone(), settings::sockets(config));
     let body_bytes = config.limits.frame_bytes;
     let app = move || {
         App::new()
             .app_data(edge.clone())
+            .app_data(http::ReaderLimits(Rc::new(limits.clone())))
             .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
             .wrap(middleware::from_fn(http::limit::limited))
             .wrap(middleware::from_fn(http::around))

@@ -96,6 +96,8 @@ enum Command {
         #[command(flatten)]
         wish: accounts::AuditWish,
     },
+    /// Print the OpenAPI document of the HTTP interface.
+    Openapi,
     /// Look for what would keep the hub from running, and say what to do.
     Doctor {
         #[command(flatten)]
@@ -224,6 +226,7 @@ fn perform(command: Command) -> Result<(), Failure> {
             warn(&loaded);
             wait(accounts::audit(&loaded.config, wish))?
         }
+        Command::Openapi => say(crate::http::openapi().trim_end()),
         Command::Doctor { place, listen } => doctor::run(load(place, listen)),
     }
 }

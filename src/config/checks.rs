@@ -239,7 +239,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 37] = [
+    let rows: [(&str, u64, u64, u64); 38] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -260,6 +260,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("limits.ring_events", limits.ring_events as u64, 16, 1 << 24),
         ("limits.frames_burst", limits.frames_burst.into(), 1, 10_000_000),
         ("limits.socket_messages_burst", limits.socket_messages_burst.into(), 1, 1_000_000),
+        ("limits.wait_seconds", limits.wait_seconds, 1, 86_400),
         ("limits.queue_turns", limits.queue_turns as u64, 1, 100_000),
         ("limits.steps_per_turn", limits.steps_per_turn.into(), 1, 10_000),
         ("channels.history_events", channels.history_events as u64, 0, 1_000_000),

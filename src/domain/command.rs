@@ -14,7 +14,7 @@ use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
 use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
 use super::tool_call::ToolPolicy;
-use super::turn::{Receipt, TurnState};
+use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
 
 /// Who calls, and as which request.
@@ -89,6 +89,7 @@ pub enum Period {
 pub enum Command {
     ProjectCreate {
         name: String,
+        once: Option<Once>,
     },
     ProjectList(PageRequest),
     ProjectGet(ProjectId),
@@ -131,15 +132,33 @@ pub enum SessionCommand {
     Resume,
     Delete,
     Send(NewMessage),
-    Edit { message: MessageId, content: String },
+    Edit {
+        message: MessageId,
+        content: String,
+    },
     Cancel(Option<TurnId>),
     Stop(Option<TurnId>, StopKind),
-    Retry { turn: Option<TurnId>, model: Option<String> },
-    Messages { before: Option<MessageId>, limit: usize },
+    Retry {
+        turn: Option<TurnId>,
+        model: Option<String>,
+        once: Option<Once>,
+    },
+    Messages {
+        before: Option<MessageId>,
+        limit: usize,
+    },
+    /// How many messages there are.
+    CountMessages,
+    /// A turn and its answer, as they are stored.
+    Turn(TurnId),
     Todos,
     TodosReplace(Vec<Todo>),
     Approvals,
-    Decide { which: ApprovalRef, approved: bool, reason: Option<String> },
+    Decide {
+        which: ApprovalRef,
+        approved: bool,
+        reason: Option<String>,
+    },
 }
 
 impl Command {
@@ -183,7 +202,8 @@ impl SessionCommand {
             Self::Stop(_, StopKind::Stop) => Operation::MessageStop,
             Self::Stop(_, StopKind::Abort) => Operation::MessageAbort,
             Self::Retry { .. } => Operation::MessageRetry,
-            Self::Messages { .. } => Operation::MessageList,
+            Self::Messages { .. } | Self::CountMessages => Operation::MessageList,
+            Self::Turn(_) => Operation::TurnGet,
             Self::Todos => Operation::TodoGet,
             Self::TodosReplace(_) => Operation::TodoUpdate,
             Self::Approvals => Operation::ApprovalList,
@@ -239,6 +259,9 @@ pub enum Reply {
         usage: Usage,
     },
     Messages(ConversationId, Page<Message>),
+    Count(u64),
+    /// The answer is absent where none was begun.
+    Turn(ConversationId, Box<Turn>, Option<Box<Message>>),
     Agents(Vec<Arc<AgentProfile>>),
     Agent(Arc<AgentProfile>),
     Tools(Vec<(ToolSpec, ToolPolicy)>),

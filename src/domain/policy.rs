@@ -115,6 +115,7 @@ operations! {
     MessageAbort "messages.abort": MEMBER, Any, Resource::Session(Access::Steer);
     MessageRetry "messages.retry": MEMBER, Any, Resource::Session(Access::Steer);
     MessageList "messages.list": VIEWER, Any, Resource::Session(Access::Watch);
+    TurnGet "turns.get": VIEWER, Any, Resource::Session(Access::Watch);
     AgentList "agents.list": VIEWER, Any, Resource::Organization;
     AgentGet "agents.get": VIEWER, Any, Resource::Organization;
     ToolList "tools.list": VIEWER, Any, Resource::Organization;

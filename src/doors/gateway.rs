@@ -103,7 +103,7 @@ fn question(conversation: ConversationId, approval: &Approval) -> wf::ServerFram
 }
 
 /// How a turn's end shows: once. A turn that never started has nothing to complete.
-fn end(conversation: ConversationId, turn: &Turn) -> Option<wf::ServerFrame> {
+pub(super) fn end(conversation: ConversationId, turn: &Turn) -> Option<wf::ServerFrame> {
     match turn.state {
         TurnState::Completed | TurnState::Stopped | TurnState::Aborted => {
             Some(wf::ServerFrame::MessageComplete(wf::MessageComplete {

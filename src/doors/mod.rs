@@ -1,6 +1,7 @@
 //! Doors: one for each wire. A door turns frames into commands and events into frames; it decides nothing.
 
 pub mod gateway;
+pub mod rest;
 pub mod rpc;
 pub mod words;
 
@@ -28,15 +29,24 @@ pub trait Dialect: Sync {
 
     /// Tells that the hub ended a subscription.
     fn ended(&self, channel: &ChannelKey, fault: &Fault) -> Option<Frame>;
+
+    /// Whether a question to a human reaches who listens in it: only those count as able to answer.
+    fn asks(&self) -> bool {
+        true
+    }
 }
 
 /// The table of dialects.
-pub static DIALECTS: [&dyn Dialect; 2] = [&rpc::Native, &gateway::Flat];
+pub static DIALECTS: [&dyn Dialect; 4] = [&rpc::Native, &gateway::Flat, &rest::Streamed, &rest::Ends];
 
 /// Events on `/ws`.
 pub const NATIVE: DialectId = DialectId(0);
 /// The flat form on `/ws`.
 pub const FLAT: DialectId = DialectId(1);
+/// A streamed answer over HTTP.
+pub const STREAMED: DialectId = DialectId(2);
+/// A request that waits for a turn's end.
+pub const ENDS: DialectId = DialectId(3);
 
 /// What an event became.
 #[derive(Debug, Clone)]

@@ -238,6 +238,16 @@ pub fn presence(list: &PresenceList) -> w::Presence {
     w::Presence { count: list.count, users }
 }
 
+pub fn turn_ended(turn: &Turn) -> we::TurnEnded {
+    we::TurnEnded {
+        turn_id: turn.id.to_string(),
+        state: turn_state(turn.state),
+        usage: (turn.steps > 0).then(|| usage(&turn.usage)),
+        receipt: turn.receipt.as_ref().map(|r| receipt(r, &turn.usage)),
+        error: turn.error.clone(),
+    }
+}
+
 pub fn snapshot(snapshot: &ChannelSnapshot) -> protocol::frames::Snapshot {
     use protocol::frames::Snapshot as Wire;
     match snapshot {

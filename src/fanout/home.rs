@@ -189,12 +189,13 @@ impl Home {
     pub fn attach(
         &mut self,
         (connection, dialect): (ConnectionNumber, DialectId),
-        member: Member,
+        mut member: Member,
         since: Option<&Position>,
         opening: Opening<'_>,
         at: Timestamp,
         text_of: TextOf<'_>,
     ) -> bool {
+        member.answers &= DIALECTS[usize::from(dialect.0)].asks();
         if let Opening::AsOf { seq, .. } = &opening
             && !self.ring.holds_after(*seq, self.seq)
         {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 
+use super::described::Described;
 use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
 use crate::domain::hub::Hub;
@@ -26,6 +27,15 @@ pub struct Endpoint {
     pub operation: Operation,
     /// The handler without its method; made anew for each worker.
     pub handler: fn() -> actix_web::Route,
+    /// What the OpenAPI document says of it; a row without fails a test.
+    pub described: Option<fn() -> Described>,
+}
+
+impl Endpoint {
+    pub const fn described(mut self, described: fn() -> Described) -> Self {
+        self.described = Some(described);
+        self
+    }
 }
 
 /// A row of a family's table: `row(Method::GET, "/health", Operation::Health, || web::to(health))`.
@@ -35,7 +45,7 @@ pub const fn row(
     operation: Operation,
     handler: fn() -> actix_web::Route,
 ) -> Endpoint {
-    Endpoint { method, path, operation, handler }
+    Endpoint { method, path, operation, handler, described: None }
 }
 
 /// All routes, family by family.
@@ -45,6 +55,9 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::metrics::ENDPOINTS);
     all.extend(super::sign_in::ENDPOINTS);
     all.extend(super::identity::ENDPOINTS);
+    all.extend(super::openapi::ENDPOINTS);
+    all.extend(super::gateway::ENDPOINTS);
+    all.extend(super::api::endpoints());
     all.extend_from_slice(super::page::ENDPOINTS);
     all
 }
@@ -54,13 +67,19 @@ pub fn mount(app: &mut web::ServiceConfig) {
     let mut rest = table();
     while let Some(path) = rest.first().map(|endpoint| endpoint.path) {
         let mut resource = web::resource(path);
+        let allowed = rest.iter().filter(|endpoint| endpoint.path == path).map(|endpoint| endpoint.method.as_str());
+        let allowed = allowed.collect::<Vec<_>>().join(", ");
         for route in rest.extract_if(.., |endpoint| endpoint.path == path) {
             let operation = route.operation;
             let admitted = from_fn(move |request, next| admit(operation, request, next));
             resource = resource.route((route.handler)().method(route.method).wrap(admitted));
         }
-        app.service(resource);
+        app.service(resource.default_service(web::to(move || wrong_method(allowed.clone()))));
     }
+}
+
+async fn wrong_method(allowed: String) -> HttpResponse {
+    HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allowed)).finish()
 }
 
 /// Lets a request through to its handler, with its caller, if the rule allows.

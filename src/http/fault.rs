@@ -37,6 +37,63 @@ impl ResponseError for Refusal {
     }
 }
 
+/// A fault whose HTTP status says more than its code.
+#[derive(Debug, Clone)]
+pub(super) struct Status(pub u16, pub Fault);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.1, f)
+    }
+}
+
+impl ResponseError for Status {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status_code());
+        response.extensions_mut().insert(self.1.clone());
+        response
+    }
+}
+
+/// The first steps of the gateway's own addresses, at the root.
+const GATEWAY: [&str; 5] = ["sessions", "tools", "config", "pairing", "devices"];
+
+/// Whether an address is the gateway's own: its errors have a form of their own.
+pub(super) fn is_gateway(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    GATEWAY.contains(&first) || path == "/health/detailed"
+}
+
+/// The body of an error at that address.
+pub(super) fn fault_body(path: &str, fault: &Fault, request_id: &str) -> Value {
+    match is_gateway(path) {
+        true => gateway_json(fault, request_id),
+        false => fault_json(fault, request_id),
+    }
+}
+
+/// `{"error","code","details"?,"requestId"}`, in the words of that wire.
+fn gateway_json(fault: &Fault, request_id: &str) -> Value {
+    let words = match (fault.code, fault.message.strip_prefix("no such ")) {
+        (Code::NotFound, Some(what)) => {
+            let mut letters = what.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            format!("{}{} not found", first.map(String::from).unwrap_or_default(), letters.as_str())
+        }
+        (Code::Forbidden, _) => "Forbidden".to_owned(),
+        _ => fault.message.clone(),
+    };
+    let mut body = json!({ "error": words, "code": fault.code.name(), "requestId": request_id });
+    if let Some(details) = &fault.details {
+        body["details"] = details.clone();
+    }
+    body
+}
+
 /// The body of an error.
 pub fn fault_json(fault: &Fault, request_id: &str) -> Value {
     let mut error = json!({ "code": fault.code.name(), "message": fault.message, "requestId": request_id });

@@ -7,19 +7,28 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use protocol::rest as w;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::Edge;
+use super::described::Described;
 use super::endpoint::{Endpoint, row};
+use super::{Edge, Refusal};
 use crate::domain::ids::{Source, SystemSource};
 use crate::domain::policy::Operation;
+use crate::error::Fault;
 
-pub(super) const ENDPOINTS: [Endpoint; 4] = [
-    row(Method::GET, "/health", Operation::Health, || web::to(health)),
-    row(Method::HEAD, "/health", Operation::Health, || web::to(health)),
-    row(Method::GET, "/ready", Operation::Ready, || web::to(ready)),
-    row(Method::HEAD, "/ready", Operation::Ready, || web::to(ready)),
+pub(super) const ENDPOINTS: [Endpoint; 5] = [
+    row(Method::GET, "/health", Operation::Health, || web::to(health))
+        .described(|| Described::new("Whether the hub lives").gives::<w::Health>(200)),
+    row(Method::HEAD, "/health", Operation::Health, || web::to(health))
+        .described(|| Described::new("Whether the hub lives").gives_nothing(200)),
+    row(Method::GET, "/ready", Operation::Ready, || web::to(ready))
+        .described(|| Described::new("Whether the hub can work").gives::<w::Ready>(200).gives::<w::Ready>(503)),
+    row(Method::HEAD, "/ready", Operation::Ready, || web::to(ready))
+        .described(|| Described::new("Whether the hub can work").gives_nothing(200).gives_nothing(503)),
+    row(Method::GET, "/health/detailed", Operation::HealthDetailed, || web::to(details))
+        .described(|| Described::new("Version, age and memory of the hub").gives::<w::HealthDetails>(200)),
 ];
 
 /// Asks one part whether it works.
@@ -86,4 +95,43 @@ pub(super) async fn ready(edge: web::Data<Edge>) -> HttpResponse {
         return HttpResponse::Ok().json(json!({ "ready": true }));
     }
     HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "failing": failing }))
+}
+
+/// Version, age and memory of the process.
+async fn details() -> Result<HttpResponse, Refusal> {
+    Ok(HttpResponse::Ok().json(w::HealthDetails {
+        status: "ok".to_owned(),
+        timestamp: SystemSource.now().to_rfc3339(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime: uptime().as_secs_f64(),
+        memory: memory()?,
+    }))
+}
+
+/// Since the process began, as the kernel counts it.
+fn uptime() -> Duration {
+    static FIRST_ASKED: std::sync::OnceLock<(Instant, Duration)> = std::sync::OnceLock::new();
+    let (asked, age) = FIRST_ASKED.get_or_init(|| (Instant::now(), age().unwrap_or_default()));
+    *age + asked.elapsed()
+}
+
+/// The age of this process: its start is field 22 of `/proc/self/stat`, in hundredths of a second after the boot.
+fn age() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name in brackets, and may hold anything.
+    let started: f64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    let up: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    Duration::try_from_secs_f64(up - started / 100.0).ok()
+}
+
+/// What `/proc/self/status` says.
+fn memory() -> Result<w::Memory, Fault> {
+    let status = std::fs::read_to_string("/proc/self/status")
+        .map_err(|error| Fault::unavailable(format!("this system does not tell a process its memory: {error}")))?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    };
+    let of = |name| bytes(name).unwrap_or(0);
+    Ok(w::Memory { rss: of("VmRSS:"), peak_rss: of("VmHWM:"), address_space: of("VmSize:") })
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::described::Described;
 use super::endpoint::{Endpoint, row};
 use super::{Edge, Refusal};
 use crate::auth::Head;
@@ -12,7 +13,11 @@ use crate::domain::policy::{self, Operation};
 use crate::error::Fault;
 
 /// Anybody may knock: this machine is let in without a credential, others are asked for one.
-pub(super) const ENDPOINTS: [Endpoint; 1] = [row(Method::GET, "/metrics", Operation::MetricsHere, || web::to(metrics))];
+pub(super) const ENDPOINTS: [Endpoint; 1] = [row(Method::GET, "/metrics", Operation::MetricsHere, || web::to(metrics))
+    .described(|| {
+        Described::new("What is measured, as Prometheus reads it; for this machine and for the hub's administrators")
+            .gives_text(200, "text/plain")
+    })];
 
 pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;

@@ -1,15 +1,20 @@
 //! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
 
+mod api;
 mod around;
+mod described;
 mod endpoint;
 mod fault;
+mod gateway;
 mod health;
 mod identity;
 pub mod limit;
 mod metrics;
+mod openapi;
 mod page;
-
+mod request;
 mod sign_in;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -27,6 +32,8 @@ pub use around::{RequestId, around};
 pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
+pub use openapi::openapi;
+pub use waiting::ReaderLimits;
 
 /// What the routes need; one for all workers.
 pub struct Edge {

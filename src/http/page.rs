@@ -7,6 +7,7 @@ use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::Refusal;
+use super::described::Described;
 use super::endpoint::{Endpoint, row};
 use crate::domain::policy::Operation;
 use crate::error::Fault;
@@ -31,8 +32,10 @@ macro_rules! files {
 
         /// `/` and `/page/*`. Needs no sign-in: the page holds nothing but itself.
         pub(super) const ENDPOINTS: &[Endpoint] = &[$(
-            row(Method::GET, $path, Operation::Page, || web::to(page)),
-            row(Method::HEAD, $path, Operation::Page, || web::to(page)),
+            row(Method::GET, $path, Operation::Page, || web::to(page))
+                .described(|| Described::new("A file of the page").gives_text(200, $content_type).gives_nothing(304)),
+            row(Method::HEAD, $path, Operation::Page, || web::to(page))
+                .described(|| Described::new("A file of the page").gives_nothing(200).gives_nothing(304)),
         )*];
     };
 }

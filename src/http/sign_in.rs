@@ -4,9 +4,10 @@ use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::rest as w;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 
+use super::described::Described;
 use super::endpoint::{Asking, Endpoint, row};
 use super::{Edge, Refusal};
 use crate::auth::head::same_origin;
@@ -18,10 +19,15 @@ use crate::error::{Code, Fault};
 use crate::telemetry;
 
 pub(super) const ENDPOINTS: [Endpoint; 4] = [
-    row(Method::GET, "/sign-in", Operation::SignIn, || web::to(page)),
-    row(Method::POST, "/sign-in", Operation::SignIn, || web::to(sign_in)),
-    row(Method::POST, "/sign-out", Operation::SignOut, || web::to(sign_out)),
-    row(Method::GET, "/api/v1/session", Operation::WhoAmI, || web::to(session)),
+    row(Method::GET, "/sign-in", Operation::SignIn, || web::to(page))
+        .described(|| Described::new("A page to sign in on").gives_text(200, "text/html")),
+    row(Method::POST, "/sign-in", Operation::SignIn, || web::to(sign_in)).described(|| {
+        Described::new("Sign in: a link's code, a token or a password becomes a cookie").gives_nothing(303)
+    }),
+    row(Method::POST, "/sign-out", Operation::SignOut, || web::to(sign_out))
+        .described(|| Described::new("Sign this browser out").gives_nothing(204)),
+    row(Method::GET, "/api/v1/session", Operation::WhoAmI, || web::to(session))
+        .described(|| Described::new("Who is asking").gives::<w::WhoAmI>(200)),
 ];
 
 /// The page a link opens. It only asks: what reads links ahead of people must not use them up. Without a code it asks
@@ -108,17 +114,16 @@ pub(super) async fn sign_out(request: HttpRequest, edge: web::Data<Edge>) -> Res
 /// Who am I.
 pub(super) async fn session(Asking(caller): Asking) -> HttpResponse {
     let principal = &caller.principal;
-    HttpResponse::Ok().json(json!({
-        "organization": principal.organization.as_str(),
-        "user": principal.user.as_str(),
-        "role": principal.role.name(),
-        "hubAdmin": principal.hub_admin,
-        "permissions": principal.permissions,
-        "credential": principal.credential.name(),
-        "expiresAt": principal.expires_at.map(|at| at.to_rfc3339()),
-    }))
+    HttpResponse::Ok().json(w::WhoAmI {
+        organization: principal.organization.to_string(),
+        user: principal.user.to_string(),
+        role: principal.role.name().to_owned(),
+        hub_admin: principal.hub_admin,
+        permissions: principal.permissions.clone(),
+        credential: principal.credential.name().to_owned(),
+        expires_at: principal.expires_at.map(|at| at.to_rfc3339()),
+    })
 }
-
 fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     Ok(edge.auth.head(request.head(), peer))

@@ -50,7 +50,7 @@ pub(super) fn apply(
         next_fact: None,
     };
     if let Some(key) = &batch.idempotency {
-        applying.claim(key)?;
+        claim(applying.connection, &applying.organization, &applying.conversation, batch.at.0, key)?;
     }
     for write in &batch.writes {
         applying.write(write)?;
@@ -102,29 +102,6 @@ impl Applying<'_> {
     }
 
     /// Takes the key, or finds who took it.
-    fn claim(&mut self, key: &Idempotency) -> Result<(), JobFault> {
-        let row = (
-            idempotency::organization_id.eq(&self.organization),
-            idempotency::user_id.eq(key.user.as_str()),
-            idempotency::key.eq(owned(&key.key)),
-            idempotency::conversation_id.eq(&self.conversation),
-            idempotency::request.eq(key.request.to_vec()),
-            idempotency::answer.eq(owned(&key.answer)),
-            idempotency::created_at.eq(self.batch.at.0),
-        );
-        let inserted = insert_new!(self.connection, idempotency::table, row)?;
-        if inserted == 1 {
-            return Ok(());
-        }
-        let (request, answer): (Vec<u8>, String) = idempotency::table
-            .filter(idempotency::organization_id.eq(&self.organization))
-            .filter(idempotency::user_id.eq(key.user.as_str()))
-            .filter(idempotency::key.eq(clean(&key.key)))
-            .select((idempotency::request, idempotency::answer))
-            .first(self.connection)?;
-        let request = request.try_into().map_err(|_| JobFault::Refused("an idempotency row is damaged".into()))?;
-        Err(JobFault::Taken { request, answer })
-    }
 
     fn append(&mut self, part: PartId, text: &str) -> Result<(), JobFault> {
         let n: i64 = diesel::insert_into(part_tail::table)
@@ -226,4 +203,36 @@ pub(super) fn cost(batch: &Batch) -> usize {
         _ => 256,
     };
     batch.writes.iter().map(|write| 128 + of_write(write)).sum::<usize>() + 128
+}
+
+/// Takes a key for a request, in the open transaction; `Taken` with the first one's answer where it has an owner.
+/// `conversation` is empty where the request made none.
+pub(super) fn claim(
+    connection: &mut AnyConnection,
+    organization: &str,
+    conversation: &str,
+    at: i64,
+    key: &Idempotency,
+) -> Result<(), JobFault> {
+    let row = (
+        idempotency::organization_id.eq(organization),
+        idempotency::user_id.eq(key.user.as_str()),
+        idempotency::key.eq(owned(&key.key)),
+        idempotency::conversation_id.eq(conversation),
+        idempotency::request.eq(key.request.to_vec()),
+        idempotency::answer.eq(owned(&key.answer)),
+        idempotency::created_at.eq(at),
+    );
+    let inserted = insert_new!(connection, idempotency::table, row)?;
+    if inserted == 1 {
+        return Ok(());
+    }
+    let (request, answer): (Vec<u8>, String) = idempotency::table
+        .filter(idempotency::organization_id.eq(organization))
+        .filter(idempotency::user_id.eq(key.user.as_str()))
+        .filter(idempotency::key.eq(clean(&key.key)))
+        .select((idempotency::request, idempotency::answer))
+        .first(connection)?;
+    let request = request.try_into().map_err(|_| JobFault::Refused("an idempotency row is damaged".into()))?;
+    Err(JobFault::Taken { request, answer })
 }

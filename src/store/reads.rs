@@ -2,13 +2,13 @@
 
 use diesel::prelude::*;
 
+use super::Store;
 use super::connection::{AnyConnection, MultiBackend, on_snapshot};
-use super::fault::{CommitFault, StoreFault};
+use super::fault::StoreFault;
 use super::load::{sizes, with_parts};
 use super::pages::{MAX_PAGE, all, asked, cut, page};
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, json, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
-use super::{Store, insert_new};
 use crate::domain::approval::Approval;
 use crate::domain::ids::{
     ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId,
@@ -109,11 +109,11 @@ fn list_messages(
 
 #[derive(Insertable, Queryable, Selectable)]
 #[diesel(table_name = project)]
-struct ProjectRow {
-    organization_id: String,
-    id: String,
-    name: String,
-    created_at: i64,
+pub(super) struct ProjectRow {
+    pub(super) organization_id: String,
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) created_at: i64,
 }
 
 impl TryFrom<ProjectRow> for Project {
@@ -254,27 +254,6 @@ impl Store {
     ) -> Result<Option<Page<Message, MessageId>>, StoreFault> {
         let (organization, conversation) = (organization.to_string(), conversation.to_string());
         self.read(move |c| on_snapshot(c, |c| list_messages(c, &organization, &conversation, before, limit))).await
-    }
-
-    /// Writes the project; gives the one that has the name, which is the older one if there was one.
-    pub async fn create_project(&self, wanted: Project) -> Result<Project, CommitFault> {
-        let row = ProjectRow {
-            organization_id: wanted.organization.to_string(),
-            id: wanted.id.to_string(),
-            name: owned(&wanted.name),
-            created_at: wanted.created_at.0,
-        };
-        let stored: ProjectRow = self
-            .write(move |c| {
-                insert_new!(c, project::table, &row)?;
-                Ok(project::table
-                    .filter(project::organization_id.eq(&row.organization_id))
-                    .filter(project::name.eq(&row.name))
-                    .select(ProjectRow::as_select())
-                    .first(c)?)
-            })
-            .await?;
-        stored.try_into().map_err(|fault: StoreFault| CommitFault::Unavailable(fault.to_string()))
     }
 
     pub async fn project(

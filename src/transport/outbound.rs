@@ -73,6 +73,8 @@ pub struct Outbound {
     reader: RefCell<Option<Waker>>,
     phase: Cell<Phase>,
     flags: Cell<u8>,
+    /// Has no socket: an HTTP body takes what is queued, see [`super::Reader`].
+    taken: bool,
 }
 
 /// How a round of writing ended.
@@ -87,7 +89,7 @@ impl Outbound {
     pub(super) fn new(
         id: ConnectionId,
         peer: SocketAddr,
-        stream: RawStream,
+        stream: Option<RawStream>,
         limits: Rc<SocketLimits>,
         worker: Rc<Worker>,
     ) -> Outbound {
@@ -97,7 +99,8 @@ impl Outbound {
             message_bytes: Cell::new(limits.frame_bytes),
             limits,
             worker,
-            stream: RefCell::new(Some(stream)),
+            taken: stream.is_none(),
+            stream: RefCell::new(stream),
             queue: RefCell::default(),
             written: Cell::new(0),
             queued: Cell::new(0),
@@ -250,7 +253,9 @@ impl Outbound {
     }
 
     fn mark_dirty(self: &Rc<Self>) {
-        if self.flags.get() & (DIRTY | DRIVEN) == 0 {
+        if self.taken {
+            self.wake_reader();
+        } else if self.flags.get() & (DIRTY | DRIVEN) == 0 {
             self.set(DIRTY, true);
             self.worker.mark_dirty(self.clone());
         }
@@ -375,6 +380,34 @@ impl Outbound {
             queue.pop_front();
         }
         self.written.set(at);
+    }
+}
+
+/// The side of an HTTP body that takes what is queued in place of a socket.
+impl Outbound {
+    /// The next queued frame as it would go onto a socket. Where nothing is queued any more, a listener that had
+    /// fallen behind pulls, and the task is woken by the next frame. `None`: closed, and nothing is left.
+    pub(super) fn poll_take(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<[u8]>>> {
+        if let Some(frame) = self.take() {
+            return Poll::Ready(Some(frame));
+        }
+        if !self.is_open() {
+            return Poll::Ready(None);
+        }
+        // Before the pull: what it brings may come at once.
+        *self.reader.borrow_mut() = Some(cx.waker().clone());
+        worker::drained(self);
+        match self.take() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn take(&self) -> Option<Arc<[u8]>> {
+        let mut queue = self.queue.borrow_mut();
+        let frame = queue.front().cloned()?;
+        self.advance(&mut queue, frame.len());
+        Some(frame)
     }
 }
 

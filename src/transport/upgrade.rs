@@ -267,7 +267,7 @@ fn settle(
     if let Err(error) = stream.set_send_buffer(limits.send_buffer) {
         tracing::debug!(%error, %peer, "cannot set the send buffer");
     }
-    let Some(outbound) = worker::insert(peer, stream, limits) else {
+    let Some(outbound) = worker::insert(peer, Some(stream), limits) else {
         tracing::error!(%peer, "an upgrade ran outside of a worker");
         return;
     };

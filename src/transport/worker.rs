@@ -148,7 +148,12 @@ pub fn current_worker() -> Option<usize> {
 }
 
 /// Puts a new socket into this worker's table. `None` on a thread that is no worker.
-pub(super) fn insert(peer: std::net::SocketAddr, stream: RawStream, limits: Rc<SocketLimits>) -> Option<Rc<Outbound>> {
+/// Without a stream it is a connection whose queue an HTTP body takes.
+pub(super) fn insert(
+    peer: std::net::SocketAddr,
+    stream: Option<RawStream>,
+    limits: Rc<SocketLimits>,
+) -> Option<Rc<Outbound>> {
     LOCAL.with_borrow_mut(|local| {
         let local = local.as_mut()?;
         let worker = &local.worker;

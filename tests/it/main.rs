@@ -24,6 +24,7 @@ mod power_cut;
 mod provider_faults;
 mod publishing;
 mod real_model;
+mod rest;
 mod resume;
 mod shutdown;
 mod slow_readers;

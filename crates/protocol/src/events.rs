@@ -49,7 +49,8 @@ events! {
 
 /// `message.created` and `message.updated`: the whole message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct MessageChanged {
     pub message: Message,
@@ -57,7 +58,8 @@ pub struct MessageChanged {
 
 /// `part.created`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct PartCreated {
     pub part: Part,
@@ -65,9 +67,10 @@ pub struct PartCreated {
 
 /// `part.updated`: exactly one of `delta` (append it), `text` (replace the text) and `part` (replace the part).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "describe", schemars(extend("oneOf" = [
+#[cfg_attr(feature = "schema", schemars(extend("oneOf" = [
     { "required": ["delta"] }, { "required": ["text"] }, { "required": ["part"] }
 ])))]
 pub struct PartUpdated {
@@ -86,7 +89,8 @@ pub struct PartUpdated {
 
 /// `session.updated`. `deleted` says that the conversation is gone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionUpdated {
     pub session: Session,
@@ -97,7 +101,8 @@ pub struct SessionUpdated {
 
 /// `tool.approval_resolved`. `by` is absent where the clock, a stop or a disconnect decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalResolved {
     pub request_id: String,
@@ -116,7 +121,8 @@ pub struct ApprovalResolved {
 
 /// `agent.status_changed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatusChanged {
     pub session_id: String,
@@ -129,7 +135,8 @@ pub struct AgentStatusChanged {
 
 /// `turn.queued`: `position` counts from 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnQueued {
     pub turn_id: String,
@@ -139,7 +146,8 @@ pub struct TurnQueued {
 
 /// `turn.started`: `messageId` is the prompt, `answerId` the message that will hold the answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnStarted {
     pub turn_id: String,
@@ -157,7 +165,8 @@ pub struct TurnStarted {
 
 /// `turn.ended`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TurnEnded {
     pub turn_id: String,
@@ -176,7 +185,8 @@ pub struct TurnEnded {
 
 /// `todos.updated`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TodosUpdated {
     pub todos: Vec<Todo>,
@@ -184,7 +194,8 @@ pub struct TodosUpdated {
 
 /// `presence.joined` and `presence.left`. `userId` is absent above 100 members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct PresenceChanged {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,7 +206,8 @@ pub struct PresenceChanged {
 
 /// The state of a `session:` channel as of one `seq`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionSnapshot {
     pub session: Session,
@@ -220,7 +232,8 @@ pub struct SessionSnapshot {
 
 /// The state of a `user:` channel: a bounded document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct UserSnapshot {
     /// The newest fifty.
@@ -231,7 +244,8 @@ pub struct UserSnapshot {
 
 /// The state of a `project:` or `org:` channel: the newest fifty sessions that the whole organization may see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionsSnapshot {
     pub sessions: Vec<Session>,

@@ -10,7 +10,8 @@ use crate::model::{ApprovalDetails, Attachment, Usage};
 
 /// Client to hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ClientFrame {
     /// Answered by one `response` with the same id.
@@ -27,11 +28,12 @@ pub enum ClientFrame {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// Chosen by the client, 1 to 128 characters.
-    #[cfg_attr(feature = "describe", schemars(length(min = 1, max = 128)))]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 128)))]
     pub id: String,
     pub method: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +43,8 @@ pub struct Request {
 
 /// Where a client stopped hearing a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Position {
     pub epoch: String,
@@ -49,7 +52,8 @@ pub struct Position {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Subscribe {
     pub channels: Vec<String>,
@@ -63,7 +67,8 @@ pub struct Subscribe {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Unsubscribe {
     pub channels: Vec<String>,
@@ -73,7 +78,8 @@ pub struct Unsubscribe {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Publish {
     pub channel: String,
@@ -87,7 +93,8 @@ pub struct Publish {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct FlatMessage {
     pub content: String,
@@ -101,7 +108,8 @@ pub struct FlatMessage {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalResponse {
     pub request_id: String,
@@ -117,7 +125,8 @@ pub struct ApprovalResponse {
 
 /// Hub to client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ServerFrame {
     Response(Response),
@@ -135,9 +144,10 @@ pub enum ServerFrame {
 
 /// Exactly one of `result` and `error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "describe", schemars(extend("oneOf" = [{ "required": ["result"] }, { "required": ["error"] }])))]
+#[cfg_attr(feature = "schema", schemars(extend("oneOf" = [{ "required": ["result"] }, { "required": ["error"] }])))]
 pub struct Response {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +159,8 @@ pub struct Response {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
     pub code: String,
@@ -161,7 +172,8 @@ pub struct ErrorBody {
 
 /// `seq` rises by one per channel; a merged event stands for all from `fromSeq` to `seq`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     pub channel: String,
@@ -179,7 +191,8 @@ pub struct Event {
 /// The answer to `subscribe` with `since` or `id`. With `recovered` the missed events follow; otherwise `snapshot`,
 /// where the channel has one, replaces all that the client holds. The next event is `seq` + 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Subscribed {
     pub channel: String,
@@ -193,7 +206,8 @@ pub struct Subscribed {
 
 /// By the kind of the channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(untagged)]
 pub enum Snapshot {
     Session(Box<SessionSnapshot>),
@@ -203,7 +217,8 @@ pub enum Snapshot {
 
 /// The hub ended a subscription.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Unsubscribed {
     pub channel: String,
@@ -212,7 +227,8 @@ pub struct Unsubscribed {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorFrame {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,7 +254,8 @@ pub struct ErrorFrame {
 
 /// Flat form: more of the answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct TextDelta {
     pub delta: String,
@@ -248,7 +265,8 @@ pub struct TextDelta {
 
 /// Flat form: a tool call begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ToolCallStart {
     pub id: String,
@@ -262,7 +280,8 @@ pub struct ToolCallStart {
 
 /// Flat form: a tool call ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ToolCallResult {
     pub id: String,
@@ -274,7 +293,8 @@ pub struct ToolCallResult {
 
 /// Flat form: a question to a human.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct FlatApprovalRequest {
     pub request_id: String,
@@ -288,7 +308,8 @@ pub struct FlatApprovalRequest {
 
 /// Flat form: the turn ended well, or was stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct MessageComplete {
     pub usage: Usage,

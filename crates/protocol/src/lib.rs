@@ -1,7 +1,7 @@
 //! The words of Switchboard's own wire.
 //!
 //! [`frames`] is what travels on a socket, [`methods`] what a `request` may ask for, [`events`] what channels carry, and
-//! [`model`] the things that all three are about. The hub's inside has its own types; a door translates.
+//! [`model`] the things that all three are about, and [`rest`] what only HTTP has. The hub's inside has its own types; a door translates.
 
 #[cfg(feature = "describe")]
 pub mod describe;
@@ -9,3 +9,4 @@ pub mod events;
 pub mod frames;
 pub mod methods;
 pub mod model;
+pub mod rest;

@@ -16,7 +16,10 @@ impl ConversationActor {
         let Ask { caller, command, answer } = ask;
         let access = command.access();
         let checked = match command {
-            SessionCommand::Get | SessionCommand::Messages { .. } => self.readable(&caller).map(|_| ()),
+            SessionCommand::Get
+            | SessionCommand::Messages { .. }
+            | SessionCommand::CountMessages
+            | SessionCommand::Turn(_) => self.readable(&caller).map(|_| ()),
             _ => self.allowed(&caller, access).map(|_| ()),
         };
         if let Err(fault) = checked {
@@ -28,12 +31,24 @@ impl ConversationActor {
                 let row = self.readable(&caller).map(|row| Reply::Session(Box::new(row.clone())));
                 let _ = answer.send(row);
             }
-            SessionCommand::Send(NewMessage { once: Some(once), .. }) if once.key.is_empty() => {
+            SessionCommand::Send(NewMessage { once: Some(once), .. })
+            | SessionCommand::Retry { once: Some(once), .. }
+                if once.key.is_empty() =>
+            {
                 let _ = answer.send(Err(Fault::field("idempotencyKey", "is empty")));
             }
-            SessionCommand::Send(new) if new.once.is_some() => self.send_once(caller, new, answer, context),
-            SessionCommand::Send(new) => self.send(&caller, new, answer, context),
+            SessionCommand::Send(new) => {
+                let once = new.once.clone();
+                let send = |actor: &mut Self, caller: &Caller| actor.begin_send(caller, new);
+                self.begin_once(caller, once, answer, context, send);
+            }
+            SessionCommand::Retry { turn, model, once } => {
+                let retry = move |actor: &mut Self, caller: &Caller| actor.begin_retry(caller, turn, model);
+                self.begin_once(caller, once, answer, context, retry);
+            }
             SessionCommand::Messages { before, limit } => self.messages(before, limit, answer),
+            SessionCommand::CountMessages => self.count_messages(answer),
+            SessionCommand::Turn(turn) => self.turn(turn, answer),
             SessionCommand::Delete => self.delete(answer, context),
             other => match self.decide(&caller, other, context) {
                 Ok(Decided::Now(reply)) => drop(answer.send(Ok(reply))),
@@ -93,11 +108,6 @@ impl ConversationActor {
                 let asker = live.next_asker();
                 Decided::Later(asker, live.machine.stop(turn, kind, asker, source)?)
             }
-            SessionCommand::Retry { turn, model } => {
-                let (user, request) = (caller.principal.user.clone(), caller.request_id.clone());
-                let (message, turn, outcome) = live.machine.retry(turn, user, model, request, source)?;
-                Decided::After(outcome, sent(live, message, turn))
-            }
             SessionCommand::Todos => Decided::Now(Reply::Todos(live.machine.todos().to_vec())),
             SessionCommand::TodosReplace(todos) => {
                 let outcome = live.machine.replace_todos(todos.clone())?;
@@ -123,47 +133,52 @@ impl ConversationActor {
             // Handled before.
             SessionCommand::Get
             | SessionCommand::Send(_)
+            | SessionCommand::Retry { .. }
             | SessionCommand::Messages { .. }
+            | SessionCommand::CountMessages
+            | SessionCommand::Turn(_)
             | SessionCommand::Delete => {
                 return Err(Fault::plain(Code::Internal));
             }
         })
     }
 
-    /// A message that may be repeated: first it is looked up, then it is sent with its key in the same transaction.
-    fn send_once(&mut self, caller: Caller, new: NewMessage, answer: Answerer, context: &mut Context<Self>) {
-        let Some(once) = new.once.clone() else { return };
+    /// Begins a turn. A request that may be repeated is looked up first; then its key goes into the same transaction.
+    fn begin_once(
+        &mut self,
+        caller: Caller,
+        once: Option<Once>,
+        answer: Answerer,
+        context: &mut Context<Self>,
+        begin: impl FnOnce(&mut Self, &Caller) -> Result<(Reply, Outcome), Fault> + 'static,
+    ) {
+        let Some(once) = once else { return self.begin_now(&caller, None, answer, context, begin) };
         let store = self.shared.store.clone();
         let (organization, user) = (self.place.0.clone(), caller.principal.user.clone());
         let look = async move { store.idempotency(&organization, &user, &once.key).await.map(|found| (found, once)) };
         let then = look.into_actor(self).map(move |found, actor, context| match found {
             Ok((Some(known), once)) => drop(answer.send(answered(&known.request, &known.answer, &once))),
-            Ok((None, _)) => actor.guarded(context, |actor, context| actor.send(&caller, new, answer, context)),
+            Ok((None, once)) => {
+                actor.guarded(context, |actor, context| actor.begin_now(&caller, Some(once), answer, context, begin));
+            }
             Err(fault) => drop(answer.send(Err(from_store(fault)))),
         });
         context.wait(then);
     }
 
-    fn send(&mut self, caller: &Caller, new: NewMessage, answer: Answerer, context: &mut Context<Self>) {
-        let user = caller.principal.user.clone();
-        let once = new.once;
-        let send = Send {
-            user: user.clone(),
-            content: new.content,
-            attachments: new.attachments,
-            model: new.model,
-            busy: new.busy,
-            correlation_id: caller.request_id.clone(),
-        };
-        let result = self.live().and_then(|live| {
-            let (message, turn, outcome) = live.machine.send(send, &mut SystemSource)?;
-            Ok((sent(live, message, turn), outcome))
-        });
-        let (reply, outcome) = match result {
+    fn begin_now(
+        &mut self,
+        caller: &Caller,
+        once: Option<Once>,
+        answer: Answerer,
+        context: &mut Context<Self>,
+        begin: impl FnOnce(&mut Self, &Caller) -> Result<(Reply, Outcome), Fault>,
+    ) {
+        let (reply, outcome) = match begin(self, caller) {
             Ok(decided) => decided,
             Err(fault) => return drop(answer.send(Err(fault))),
         };
-        let idempotency = once.as_ref().map(|once| idempotency(&user, once, &reply));
+        let idempotency = once.as_ref().map(|once| idempotency(&caller.principal.user, once, &reply));
         let done = move |_: &mut Self, _: &mut Context<Self>, result: Result<(), CommitFault>| {
             crate::failpoint::reach("send.answer");
             let _ = answer.send(match (result, once) {
@@ -178,6 +193,32 @@ impl ConversationActor {
         self.drive_once(outcome, idempotency, context, Box::new(done));
     }
 
+    fn begin_send(&mut self, caller: &Caller, new: NewMessage) -> Result<(Reply, Outcome), Fault> {
+        let send = Send {
+            user: caller.principal.user.clone(),
+            content: new.content,
+            attachments: new.attachments,
+            model: new.model,
+            busy: new.busy,
+            correlation_id: caller.request_id.clone(),
+        };
+        let live = self.live()?;
+        let (message, turn, outcome) = live.machine.send(send, &mut SystemSource)?;
+        Ok((sent(live, message, turn), outcome))
+    }
+
+    fn begin_retry(
+        &mut self,
+        caller: &Caller,
+        turn: Option<TurnId>,
+        model: Option<String>,
+    ) -> Result<(Reply, Outcome), Fault> {
+        let (user, request) = (caller.principal.user.clone(), caller.request_id.clone());
+        let live = self.live()?;
+        let (message, turn, outcome) = live.machine.retry(turn, user, model, request, &mut SystemSource)?;
+        Ok((sent(live, message, turn), outcome))
+    }
+
     fn messages(&mut self, before: Option<MessageId>, limit: usize, answer: Answerer) {
         let store = self.shared.store.clone();
         let (organization, id) = self.place.clone();
@@ -188,6 +229,25 @@ impl ConversationActor {
                 let next = page.next.map(|id| id.to_string());
                 Reply::Messages(id, Page { items: page.items, next })
             }));
+        });
+    }
+
+    fn count_messages(&mut self, answer: Answerer) {
+        let store = self.shared.store.clone();
+        let (organization, id) = self.place.clone();
+        actix_rt::spawn(async move {
+            let count = store.count_messages(&organization, id).await.map_err(from_store);
+            let _ = answer.send(count.map(Reply::Count));
+        });
+    }
+
+    fn turn(&mut self, turn: TurnId, answer: Answerer) {
+        let store = self.shared.store.clone();
+        let (organization, id) = self.place.clone();
+        actix_rt::spawn(async move {
+            let found = store.turn(&organization, id, turn).await.map_err(from_store);
+            let found = found.and_then(|found| found.ok_or_else(|| Fault::not_found("turn")));
+            let _ = answer.send(found.map(|(turn, said)| Reply::Turn(id, Box::new(turn), said.map(Box::new))));
         });
     }
 

@@ -107,7 +107,9 @@ impl LocalHub {
                 Some(text) => self.search_sessions(&caller, &text, page).await,
                 None => self.list_sessions(&caller, project, state, page).await,
             },
-            Command::ProjectCreate { name } => self.project_named(&caller, &name).await.map(Reply::Project),
+            Command::ProjectCreate { name, once } => {
+                self.create_project(&caller, &name, once).await.map(Reply::Project)
+            }
             Command::ProjectList(page) => self.list_projects(&caller, page).await,
             Command::ProjectGet(id) => {
                 let found = self.shared.store.project(&caller.principal.organization, id).await.map_err(from_store)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::domain::command::Once;
 use crate::domain::generation::ThinkingLevel;
 use crate::domain::record::{Batch, Fact, Idempotency, Write};
 use crate::domain::settings::ConversationState;
@@ -11,13 +12,34 @@ use crate::store::CommitFault;
 
 impl LocalHub {
     pub(super) async fn project_named(&self, caller: &Caller, name: &str) -> Result<Project, Fault> {
+        self.create_project(caller, name, None).await
+    }
+
+    /// The project of that name, made if there is none; with a key: the one that its first use gave.
+    pub(super) async fn create_project(
+        &self,
+        caller: &Caller,
+        name: &str,
+        once: Option<Once>,
+    ) -> Result<Project, Fault> {
+        let organization = &caller.principal.organization;
         let wanted = Project {
             id: ProjectId::mint(&mut SystemSource),
             organization: caller.principal.organization.clone(),
             name: name.trim().to_owned(),
             created_at: SystemSource.now(),
         };
-        self.shared.store.create_project(wanted).await.map_err(crate::actors::conversation::from_commit)
+        let user = caller.principal.user.clone();
+        let key = once.as_ref().map(|once| (user, once.key.clone(), once.request));
+        let conflict = || Fault::new(Code::Conflict, "the idempotency key was used for another request");
+        match (self.shared.store.create_project_once(wanted, key).await, once) {
+            (Err(CommitFault::IdempotencyTaken { request, answer }), Some(once)) => {
+                let id = ProjectId::parse(&answer).ok().filter(|_| request == once.request).ok_or_else(conflict)?;
+                let found = self.shared.store.project(organization, id).await.map_err(from_store)?;
+                found.ok_or_else(conflict)
+            }
+            (made, _) => made.map_err(crate::actors::conversation::from_commit),
+        }
     }
 
     /// A project by id or name. A name that is new makes a project; an id that is unknown is none of the caller's.

@@ -156,16 +156,7 @@ fn write_turn(out: &mut Vec<u8>, event: &Event) {
                 provider: Some(provider.clone()),
             },
         ),
-        Event::TurnEnded { turn, .. } => put(
-            out,
-            &we::TurnEnded {
-                turn_id: turn.id.to_string(),
-                state: words::turn_state(turn.state),
-                usage: (turn.steps > 0).then(|| words::usage(&turn.usage)),
-                receipt: turn.receipt.as_ref().map(|r| words::receipt(r, &turn.usage)),
-                error: turn.error.clone(),
-            },
-        ),
+        Event::TurnEnded { turn, .. } => put(out, &words::turn_ended(turn)),
         _ => out.extend_from_slice(b"null"),
     }
 }

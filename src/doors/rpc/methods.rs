@@ -83,7 +83,8 @@ fn checked_limit(limit: Option<u32>) -> Result<usize, Fault> {
     }
 }
 
-fn once(key: Option<String>, method: &str, raw: Option<&str>) -> Result<Option<Once>, Fault> {
+/// The key of a request that may be repeated, with what was asked for.
+pub fn once(key: Option<String>, method: &str, raw: Option<&str>) -> Result<Option<Once>, Fault> {
     let Some(key) = key else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_BYTES {
         return Err(Fault::field("idempotencyKey", "1 to 128 bytes"));
@@ -167,7 +168,7 @@ fn projects(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 return Err(Fault::field("name", "is empty"));
             }
             bounded("name", &p.name, NAME_BYTES)?;
-            Command::ProjectCreate { name: p.name }
+            Command::ProjectCreate { once: once(p.idempotency_key, method, raw)?, name: p.name }
         }
         "projects.list" => {
             let p: m::ListParams = params(raw)?;
@@ -274,7 +275,8 @@ fn messages(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command, 
             let p: m::MessageRetry = params(raw)?;
             named("model", &p.model)?;
             let turn = maybe_id("turnId", &p.turn_id, TurnId::parse)?;
-            (session(&p.session_id)?, SessionCommand::Retry { turn, model: p.model })
+            let once = once(p.idempotency_key, method, raw)?;
+            (session(&p.session_id)?, SessionCommand::Retry { turn, model: p.model, once })
         }
         "messages.list" => {
             let p: m::MessageList = params(raw)?;

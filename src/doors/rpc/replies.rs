@@ -48,6 +48,14 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
             },
         ),
         Reply::Messages(id, list) => put(out, &page(list, |message| words::message(*id, message))),
+        Reply::Count(count) => put(out, count),
+        Reply::Turn(id, turn, answer) => put(
+            out,
+            &m::TurnDetails {
+                turn: words::turn(turn),
+                answer: answer.as_ref().map(|message| words::message(*id, message)),
+            },
+        ),
         Reply::Agents(list) => put(out, &whole(list, |agent| words::agent(agent))),
         Reply::Agent(agent) => put(out, &words::agent(agent)),
         Reply::Tools(list) => put(out, &whole(list, |(spec, policy)| words::tool(spec, *policy))),

@@ -2,6 +2,7 @@
 
 mod client;
 mod counter;
+mod http;
 mod hub;
 mod mirror;
 #[path = "../../support/mock_http.rs"]
@@ -15,6 +16,7 @@ mod watcher;
 
 pub use client::Client;
 pub use counter::Counter;
+pub use http::{Answer, Events, Http, streamed_text};
 pub use hub::{Hub, HubOptions};
 pub use mirror::Mirror;
 pub use watcher::{Watcher, assert_converged, text_of};

@@ -1,0 +1,236 @@
+//! What only HTTP has: bodies of errors, and the gateway's own words at the root.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::{Attachment, Message, ToolCallState, ToolPolicy, TurnState, Usage};
+
+/// An error of `/api`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApiError {
+    pub error: ApiFault,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApiFault {
+    /// A word of the table of errors.
+    pub code: String,
+    pub message: String,
+    /// What helps a program to react: the field at fault, the turn that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    pub request_id: String,
+}
+
+/// An error of the gateway's routes at the root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayError {
+    pub error: String,
+    /// A word of the table of errors.
+    pub code: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    pub request_id: String,
+}
+
+/// `POST /sessions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewaySessionCreate {
+    /// What kind of client this is, such as `telegram`.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 128)))]
+    pub channel: String,
+    /// Checked and not used: the hub keeps conversations off the file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_dir: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewaySession {
+    pub id: String,
+    pub channel: String,
+    pub created_at: String,
+    /// Not in the answer to `POST /sessions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_count: Option<u64>,
+}
+
+/// `POST /sessions/{id}/messages`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewaySend {
+    pub content: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Vec<Attachment>>,
+}
+
+/// The agent's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayAnswer {
+    /// The answer's; the prompt's where nothing was answered before a stop.
+    pub id: String,
+    /// The text parts joined.
+    pub content: String,
+    pub tool_calls: Vec<GatewayToolCall>,
+    pub timestamp: String,
+    pub turn_id: String,
+    pub state: TurnState,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayToolCall {
+    pub id: String,
+    pub name: String,
+    pub input: Value,
+    pub state: ToolCallState,
+    /// What the tool gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_error: Option<bool>,
+}
+
+/// A conversation's messages as metadata, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayHistory {
+    pub messages: Vec<GatewayMessage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayMessage {
+    pub id: String,
+    pub role: crate::model::Role,
+    pub timestamp: String,
+    /// The first tool that it called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    pub has_tool_calls: bool,
+    /// The first 16 hexadecimal digits of the SHA-256 over the text parts joined.
+    #[cfg_attr(feature = "schema", schemars(length(min = 16, max = 16)))]
+    pub content_hash: String,
+    /// For owners who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayTools {
+    pub tools: Vec<GatewayTool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayTool {
+    pub name: String,
+    pub description: String,
+    pub input_schema: Value,
+    pub policy: ToolPolicy,
+}
+
+/// `GET /health/detailed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HealthDetails {
+    pub status: String,
+    pub timestamp: String,
+    pub version: String,
+    /// Seconds.
+    pub uptime: f64,
+    pub memory: Memory,
+}
+
+/// Bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// Resident.
+    pub rss: u64,
+    /// The most that was ever resident.
+    pub peak_rss: u64,
+    /// Of the address space.
+    #[serde(rename = "virtual")]
+    pub address_space: u64,
+}
+
+/// A message whose sender waited: how its turn ended, and the answer where one was begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MessageAnswered {
+    pub message_id: String,
+    pub turn_id: String,
+    pub state: TurnState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Message>,
+    pub usage: Usage,
+}
+
+/// `POST /api/v1/approvals/{requestId}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalDecision {
+    pub approved: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `GET /api/v1/session`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct WhoAmI {
+    pub organization: String,
+    pub user: String,
+    pub role: String,
+    pub hub_admin: bool,
+    /// They count for skills and actions only.
+    pub permissions: Vec<String>,
+    /// What kind of credential this was.
+    pub credential: String,
+    /// `null` where it does not end.
+    pub expires_at: Option<String>,
+}
+
+/// `GET /health`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    pub status: String,
+    pub timestamp: String,
+}
+
+/// `GET /ready`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    pub ready: bool,
+    /// What does not work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Vec<String>>,
+}
