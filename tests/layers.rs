@@ -39,8 +39,9 @@ actors::agent → actors, domain, providers, tools
 actors::conversation → actors, actors::agent, actors::registry, domain, failpoint, fanout, store, tools, transport
 actors::registry → actors, actors::conversation, domain
 actors::hub → actors, actors::conversation, actors::registry, domain, fanout, providers, store, tools, crates/protocol
-actors::connection → actors, actors::expiry, domain, doors, fanout, framing, transport, crates/protocol
+actors::connection → actors, actors::expiry, actors::standing, domain, doors, fanout, framing, transport, crates/protocol
 actors::expiry → domain, transport
+actors::standing → domain, fanout, transport
 ";
 
 /// Crates that only these rooms may use: what is not listed may be used by all.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+use super::standing::{self, Standing};
 use super::{HubSettings, expiry};
 use crate::domain::channel::{Channel, Position};
 use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
@@ -47,6 +48,8 @@ pub struct ConnectionKit {
 pub struct ConnectionActor {
     kit: Rc<ConnectionKit>,
     caller: Caller,
+    /// Where it learns that its principal's rights are others now.
+    standing: Rc<Standing>,
     outbound: Rc<Outbound>,
     /// Made with the first request: most connections only listen.
     permits: Option<Arc<Semaphore>>,
@@ -95,11 +98,14 @@ struct PublishFrame<'a> {
 
 impl ConnectionActor {
     /// Gives a new socket its actor. `caller.request_id` is the handshake's.
-    pub fn open(kit: Rc<ConnectionKit>, caller: Caller, socket: Socket) {
+    pub fn open(kit: Rc<ConnectionKit>, mut caller: Caller, socket: Socket) {
         let Socket { outbound, inbound } = socket;
+        let standing = standing::enter(&caller.principal, outbound.id().0);
+        // Sockets with the same credential share one principal.
+        standing.refresh(&mut caller);
         Self::create(|context| {
             context.add_stream(inbound);
-            Self { kit, caller, outbound, permits: None, order: None, requests: 0 }
+            Self { kit, caller, standing, outbound, permits: None, order: None, requests: 0 }
         });
     }
 
@@ -120,6 +126,7 @@ impl ConnectionActor {
     }
 
     fn text(&mut self, text: &str, context: &mut Context<Self>) {
+        self.standing.refresh(&mut self.caller);
         let envelope: Envelope<'_> = match parse(text) {
             Ok(envelope) => envelope,
             Err(fault) => return self.refuse(&fault, None),
@@ -460,6 +467,7 @@ impl Actor for ConnectionActor {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         fanout::leave(self.outbound.id().0);
+        standing::leave(&self.standing, self.outbound.id().0);
         if let Some(at) = self.caller.principal.expires_at {
             expiry::forget(at, self.outbound.id().0);
         }
