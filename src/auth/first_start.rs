@@ -4,9 +4,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::keys;
 use crate::config::Config;
+use crate::domain::account::{Organization, SignInLink, User};
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
 use crate::domain::principal::Role;
-use crate::domain::record::{Organization, SignInLink, User};
 use crate::error::Fault;
 use crate::store::Store;
 
@@ -24,7 +24,7 @@ fn owner_key() -> Result<(OrganizationId, UserId), Fault> {
 
 /// Makes the organization's row where it is missing.
 pub async fn ensure_organization(store: &Store, id: &OrganizationId, now: Timestamp) -> Result<(), Fault> {
-    let row = Organization { id: id.clone(), name: id.to_string(), created_at: now };
+    let row = Organization { id: id.clone(), name: id.to_string(), created_at: now, disabled_at: None };
     store.ensure_organization(row).await.map(drop).map_err(fault_of)
 }
 
@@ -33,7 +33,7 @@ pub async fn ensure_organization(store: &Store, id: &OrganizationId, now: Timest
 pub async fn create_owner(store: &Store, now: Timestamp) -> Result<User, Fault> {
     let (organization, id) = owner_key()?;
     ensure_organization(store, &organization, now).await?;
-    let owner = User { organization, id, role: Role::Owner, managed: true, hub_admin: true, created_at: now };
+    let owner = User { managed: true, hub_admin: true, ..User::new(organization, id, Role::Owner, now) };
     store.ensure_user(owner).await.map_err(fault_of)
 }
 

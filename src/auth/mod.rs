@@ -18,9 +18,9 @@ use dashmap::DashMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Config;
+use crate::domain::account::{ApiKey, HubSession, User};
 use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
 use crate::domain::principal::{Credential, Principal, Role};
-use crate::domain::record::{ApiKey, HubSession, User};
 use crate::error::{Code, Fault};
 use crate::store::Store;
 use crate::telemetry;

@@ -98,14 +98,7 @@ impl Authenticator {
             }
             first_start::ensure_organization(&self.store, organization, now).await?;
         }
-        let fresh = User {
-            organization: organization.clone(),
-            id: user.clone(),
-            role: claims.role,
-            managed: false,
-            hub_admin: false,
-            created_at: now,
-        };
+        let fresh = User::new(organization.clone(), user.clone(), claims.role, now);
         self.store.ensure_user(fresh).await.map_err(fault_of)
     }
 

@@ -6,9 +6,9 @@ use secrecy::SecretString;
 use super::{Failure, open_shared};
 use crate::auth::{self, first_start, folder, jwt::Jwt};
 use crate::config::Config;
+use crate::domain::account::User;
 use crate::domain::ids::{OrganizationId, Source, SystemSource, UserId};
 use crate::domain::principal::Role;
-use crate::domain::record::User;
 
 #[derive(Debug, Args)]
 pub(super) struct Wish {
@@ -71,14 +71,8 @@ pub(super) async fn make(config: &Config, wish: &Wish) -> Result<SecretString, F
             changed
         }
         (None, role) => {
-            let fresh = User {
-                organization: wish.org.clone(),
-                id: wish.user.clone(),
-                role: role.unwrap_or(Role::Member),
-                managed: true,
-                hub_admin: false,
-                created_at: now,
-            };
+            let role = role.unwrap_or(Role::Member);
+            let fresh = User { managed: true, ..User::new(wish.org.clone(), wish.user.clone(), role, now) };
             store.put_user(fresh.clone()).await?;
             fresh
         }

@@ -111,6 +111,7 @@ id!(TurnId, "turn_");
 id!(ApprovalId, "appr_");
 id!(ProjectId, "prj_");
 id!(KeyId, "key_");
+id!(DeviceId, "dev_");
 
 macro_rules! name {
     ($(#[$meta:meta])* $name:ident) => {

@@ -1,5 +1,6 @@
 //! The model of the hub: pure, without actors, I/O or a clock of its own.
 
+pub mod account;
 pub mod agent;
 pub mod approval;
 pub mod channel;

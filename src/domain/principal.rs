@@ -91,6 +91,17 @@ impl Credential {
             Self::Operator => None,
         }
     }
+
+    /// As one line of JSON, always the same for the same credential: it is compared as text.
+    pub fn store(&self) -> String {
+        // Cannot fail: the fields are texts and numbers.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What `store` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
 }
 
 /// Who is calling, on whose behalf, and with which rights.

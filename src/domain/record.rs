@@ -1,7 +1,7 @@
 //! What is written down: one batch is one transaction of one conversation.
 
 use super::approval::Approval;
-use super::ids::{ConversationId, KeyId, OrganizationId, PartId, Timestamp, TurnId, UserId};
+use super::ids::{ConversationId, OrganizationId, PartId, Timestamp, TurnId, UserId};
 use super::message::{Message, Part};
 use super::settings::{Settings, Todo};
 use super::turn::Turn;
@@ -80,62 +80,6 @@ pub struct Stored {
     pub todos: Vec<Todo>,
     /// Parts that still had a tail.
     pub open_parts: Vec<PartId>,
-}
-
-/// An organization, as a row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Organization {
-    pub id: OrganizationId,
-    pub name: String,
-    pub created_at: Timestamp,
-}
-
-/// A user of an organization, as a row. `managed`: the hub's own role counts, not a token's claim.
-#[derive(Debug, Clone, PartialEq)]
-pub struct User {
-    pub organization: OrganizationId,
-    pub id: UserId,
-    pub role: super::principal::Role,
-    pub managed: bool,
-    pub hub_admin: bool,
-    pub created_at: Timestamp,
-}
-
-/// An API key: only its hash is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ApiKey {
-    pub id: KeyId,
-    pub organization: OrganizationId,
-    pub user: UserId,
-    pub name: String,
-    /// SHA-256 of the key.
-    pub hash: [u8; 32],
-    pub created_at: Timestamp,
-    pub expires_at: Option<Timestamp>,
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// A link that signs a user in once. Only the hash of what it carries is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SignInLink {
-    /// SHA-256 of the link's secret.
-    pub hash: [u8; 32],
-    pub organization: OrganizationId,
-    pub user: UserId,
-    pub created_at: Timestamp,
-    pub expires_at: Timestamp,
-}
-
-/// A browser that is signed in. Only the hash of its cookie is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HubSession {
-    /// SHA-256 of the cookie's value.
-    pub hash: [u8; 32],
-    pub organization: OrganizationId,
-    pub user: UserId,
-    pub created_at: Timestamp,
-    pub expires_at: Timestamp,
-    pub revoked_at: Option<Timestamp>,
 }
 
 /// A fact as it is read back: `n` rises by exactly one within its conversation.

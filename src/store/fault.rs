@@ -44,6 +44,8 @@ pub enum CommitFault {
     IdempotencyTaken { request: [u8; 32], answer: String },
     /// The batch breaks a rule of the tables, such as a part without its message. Nothing of it is stored.
     Refused(String),
+    /// What is asked for cannot be had beside what is there; the text is for the caller. Nothing of it is stored.
+    Conflict(String),
     /// Too much waits to be written. Nothing was queued.
     QueueFull,
 }
@@ -55,6 +57,7 @@ impl fmt::Display for CommitFault {
             Self::Unavailable(text) => write!(f, "the store is not available: {text}"),
             Self::IdempotencyTaken { .. } => f.write_str("the idempotency key was used before"),
             Self::Refused(text) => write!(f, "the store refused the rows: {text}"),
+            Self::Conflict(text) => f.write_str(text),
             Self::QueueFull => f.write_str("too much waits to be written"),
         }
     }
@@ -67,6 +70,7 @@ impl std::error::Error for CommitFault {}
 pub(super) enum JobFault {
     Taken { request: [u8; 32], answer: String },
     Refused(String),
+    Conflict(String),
     Database(Error),
 }
 
@@ -82,6 +86,7 @@ impl JobFault {
         match self {
             Self::Taken { request, answer } => (CommitFault::IdempotencyTaken { request, answer }, true),
             Self::Refused(text) => (CommitFault::Refused(text), true),
+            Self::Conflict(text) => (CommitFault::Conflict(text), true),
             Self::Database(error) if breaks_a_rule(&error) => (CommitFault::Refused(error.to_string()), true),
             Self::Database(error) if is_full(&error) => (CommitFault::Full(error.to_string()), false),
             Self::Database(error) => (CommitFault::Unavailable(error.to_string()), false),
@@ -115,5 +120,12 @@ pub(super) fn is_full(error: &Error) -> bool {
 impl From<Error> for CommitFault {
     fn from(error: Error) -> Self {
         JobFault::Database(error).judge().0
+    }
+}
+
+impl From<StoreFault> for CommitFault {
+    /// For a row that was read back within a write.
+    fn from(fault: StoreFault) -> Self {
+        Self::Unavailable(fault.to_string())
     }
 }

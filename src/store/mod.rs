@@ -2,10 +2,16 @@
 //! acknowledges only what is committed.
 
 mod apply;
+mod audit;
+mod changes;
 mod connection;
+mod devices;
 mod fault;
 mod identity;
+mod keys;
 mod load;
+mod pages;
+mod pairing;
 mod parts;
 mod postgres;
 mod reads;
@@ -15,7 +21,10 @@ mod search;
 mod sign_ins;
 mod sqlite;
 mod tails;
+mod tickets;
+mod tokens;
 mod usage;
+mod users;
 mod writer;
 
 use std::fmt;
@@ -29,6 +38,7 @@ use diesel::r2d2::{Pool, R2D2Connection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::audit::AuditQuery;
 use self::connection::{AnyConnection, Backend, Readers};
 use self::fault::JobFault;
 pub use self::fault::{CommitFault, StoreFault};
@@ -37,6 +47,7 @@ pub use self::reads::ConversationQuery;
 pub use self::search::Hit;
 use self::sqlite::Checkpoints;
 use self::tails::{Change, Tails};
+pub use self::users::UserQuery;
 use self::writer::{Job, QUEUE_BYTES, QUEUE_JOBS, Work, Writer};
 use crate::domain::ids::{ConversationId, OrganizationId, PartId, UserId};
 use crate::domain::record::{Batch, Stored};
@@ -46,15 +57,19 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// How long a read waits for a free connection.
 const POOL_WAIT: Duration = Duration::from_secs(5);
 
-/// Inserts a row or replaces the one with the same key. Diesel's enum over backends cannot say `on conflict`.
+/// Inserts a row or replaces the one with the same key; with a fifth argument that is all that is replaced of it.
+/// Diesel's enum over backends cannot say `on conflict`.
 macro_rules! upsert {
     ($connection:expr, $table:expr, $key:expr, $row:expr) => {
+        $crate::store::upsert!($connection, $table, $key, $row, $row)
+    };
+    ($connection:expr, $table:expr, $key:expr, $row:expr, $set:expr) => {
         match $connection {
             $crate::store::connection::AnyConnection::Sqlite(c) => {
-                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($row).execute(c)
+                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($set).execute(c)
             }
             $crate::store::connection::AnyConnection::Postgres(c) => {
-                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($row).execute(c)
+                diesel::insert_into($table).values($row).on_conflict($key).do_update().set($set).execute(c)
             }
         }
     };

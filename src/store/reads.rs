@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use super::connection::{AnyConnection, MultiBackend, on_snapshot};
 use super::fault::{CommitFault, StoreFault};
 use super::load::{sizes, with_parts};
+use super::pages::{MAX_PAGE, all, asked, cut, page};
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, clean, corrupt, id, json, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, project, turn};
 use super::{Store, insert_new};
@@ -15,9 +16,6 @@ use crate::domain::ids::{
 use crate::domain::message::Message;
 use crate::domain::record::{Idempotency, Page, StoredFact};
 use crate::domain::settings::{ConversationState, Project, Settings, Visibility};
-
-/// The longest page of any list.
-const MAX_PAGE: usize = 1000;
 
 /// Which conversations are asked for, newest first.
 #[derive(Debug, Clone)]
@@ -34,23 +32,6 @@ pub struct ConversationQuery {
     /// The last one of the page before.
     pub cursor: Option<ConversationId>,
     pub limit: usize,
-}
-
-/// Rows to ask for: one more than the page holds, to see whether there are more.
-fn asked(limit: usize) -> i64 {
-    i64::try_from(limit.clamp(1, MAX_PAGE) + 1).unwrap_or(i64::MAX)
-}
-
-/// Cuts the row too much off. Says whether there was one.
-fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
-    let limit = limit.clamp(1, MAX_PAGE);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    more
-}
-
-fn all<R, T: TryFrom<R, Error = StoreFault>>(rows: Vec<R>) -> Result<Vec<T>, StoreFault> {
-    rows.into_iter().map(TryInto::try_into).collect()
 }
 
 fn list_conversations(
@@ -363,11 +344,8 @@ impl Store {
             if let Some(cursor) = cursor {
                 query = query.filter(project::id.lt(cursor.to_string()));
             }
-            let mut rows = query.order(project::id.desc()).limit(asked(limit)).load(c)?;
-            let more = cut(&mut rows, limit);
-            let items: Vec<Project> = all(rows)?;
-            let next = if more { items.last().map(|project| project.id) } else { None };
-            Ok(Page { items, next })
+            let rows: Vec<ProjectRow> = query.order(project::id.desc()).limit(asked(limit)).load(c)?;
+            page(rows, limit, |project: &Project| project.id)
         })
         .await
     }

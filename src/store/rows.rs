@@ -26,7 +26,7 @@ pub(super) fn owned(text: &str) -> String {
     clean(text).into_owned()
 }
 
-fn maybe(text: Option<&String>) -> Option<String> {
+pub(super) fn maybe(text: Option<&String>) -> Option<String> {
     text.map(|t| owned(t))
 }
 
@@ -38,7 +38,10 @@ pub(super) fn id<T>(text: &str, parse: fn(&str) -> Result<T, NotAnId>) -> Result
     parse(text).map_err(|_| corrupt("an id", &text))
 }
 
-fn maybe_id<T>(text: Option<&String>, parse: fn(&str) -> Result<T, NotAnId>) -> Result<Option<T>, StoreFault> {
+pub(super) fn maybe_id<T>(
+    text: Option<&String>,
+    parse: fn(&str) -> Result<T, NotAnId>,
+) -> Result<Option<T>, StoreFault> {
     text.map(|t| id(t, parse)).transpose()
 }
 
@@ -50,13 +53,18 @@ pub(super) fn json(what: &str, text: &str) -> Result<Value, StoreFault> {
     serde_json::from_str(text).map_err(|_| corrupt(what, &text))
 }
 
-fn number<T: TryFrom<i64>>(what: &str, value: impl Into<i64>) -> Result<T, StoreFault> {
+pub(super) fn number<T: TryFrom<i64>>(what: &str, value: impl Into<i64>) -> Result<T, StoreFault> {
     let value = value.into();
     T::try_from(value).map_err(|_| corrupt(what, &value))
 }
 
-fn big(value: u64) -> i64 {
+pub(super) fn big(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A SHA-256, as it lies in a column.
+pub(super) fn hash(bytes: Vec<u8>) -> Result<[u8; 32], StoreFault> {
+    bytes.try_into().map_err(|bytes: Vec<u8>| corrupt("the length of a hash", &bytes.len()))
 }
 
 fn usage(columns: [i64; 4], cost: Option<f64>) -> Result<Usage, StoreFault> {

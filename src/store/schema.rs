@@ -5,6 +5,7 @@ diesel::table! {
         id -> Text,
         name -> Text,
         created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
     }
 }
 
@@ -16,6 +17,9 @@ diesel::table! {
         managed -> Bool,
         hub_admin -> Bool,
         created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
+        password -> Nullable<Text>,
+        tokens_from -> BigInt,
     }
 }
 
@@ -235,6 +239,85 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    device (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        user_id -> Text,
+        name -> Text,
+        role -> Text,
+        hash -> Binary,
+        created_at -> BigInt,
+        last_seen_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pairing_code (hash) {
+        hash -> Binary,
+        organization_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        device_name -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    ticket (hash) {
+        hash -> Binary,
+        organization_id -> Text,
+        user_id -> Text,
+        credential -> Text,
+        role -> Text,
+        hub_admin -> Bool,
+        permissions -> Text,
+        credential_expires_at -> Nullable<BigInt>,
+        route -> Text,
+        origin -> Nullable<Text>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    revoked_token (organization_id, token_id) {
+        organization_id -> Text,
+        token_id -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    identity_change (n) {
+        n -> BigInt,
+        at -> BigInt,
+        organization_id -> Text,
+        user_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    audit (n) {
+        n -> BigInt,
+        at -> BigInt,
+        organization_id -> Nullable<Text>,
+        actor -> Nullable<Text>,
+        credential -> Nullable<Text>,
+        action -> Text,
+        target -> Nullable<Text>,
+        details -> Text,
+        outcome -> Nullable<Text>,
+        origin -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::joinable!(account -> organization (organization_id));
+
 diesel::allow_tables_to_appear_in_same_query!(
     organization,
     account,
@@ -252,5 +335,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     todo_list,
     fact,
     idempotency,
-    message_index
+    message_index,
+    device,
+    pairing_code,
+    ticket,
+    revoked_token,
+    identity_change,
+    audit
 );

@@ -10,9 +10,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use switchboard::auth::{Authenticator, Head, Route, keys};
 use switchboard::config::{self, Flags};
+use switchboard::domain::account::{ApiKey, Organization, User};
 use switchboard::domain::ids::{KeyId, OrganizationId, Timestamp, UserId};
 use switchboard::domain::principal::{Principal, Role};
-use switchboard::domain::record::{ApiKey, Organization, User};
 use switchboard::error::Fault;
 use switchboard::store::{Store, StoreSettings};
 
@@ -82,10 +82,11 @@ impl Edge {
 
     async fn put_user(&self, name: &str, role: Role, managed: bool) {
         let organization = OrganizationId::parse("o").unwrap();
-        let row = Organization { id: organization.clone(), name: "o".into(), created_at: Timestamp(1) };
+        let row =
+            Organization { id: organization.clone(), name: "o".into(), created_at: Timestamp(1), disabled_at: None };
         self.store.ensure_organization(row).await.unwrap();
         let id = UserId::parse(name).unwrap();
-        let user = User { organization, id, role, managed, hub_admin: managed, created_at: Timestamp(1) };
+        let user = User { managed, hub_admin: managed, ..User::new(organization, id, role, Timestamp(1)) };
         self.store.put_user(user).await.unwrap();
     }
 }

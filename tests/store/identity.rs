@@ -1,9 +1,9 @@
 //! Organizations, users, keys, links and sessions.
 
+use switchboard::domain::account::*;
 use switchboard::domain::ids::*;
 use switchboard::domain::principal::Role;
-use switchboard::domain::record::*;
-use switchboard::store::{CommitFault, Counts, Store};
+use switchboard::store::{CommitFault, Counts, Store, UserQuery};
 
 use crate::ground::*;
 
@@ -18,18 +18,11 @@ on_both!(
 );
 
 fn person(name: &str) -> User {
-    User {
-        organization: acme(),
-        id: user(name),
-        role: Role::Operator,
-        managed: true,
-        hub_admin: false,
-        created_at: Timestamp(4),
-    }
+    User { managed: true, ..User::new(acme(), user(name), Role::Operator, Timestamp(4)) }
 }
 
 fn house() -> Organization {
-    Organization { id: acme(), name: "Acme".into(), created_at: Timestamp(3) }
+    Organization { id: acme(), name: "Acme".into(), created_at: Timestamp(3), disabled_at: None }
 }
 
 async fn with_ann(store: &Store) {
@@ -47,16 +40,17 @@ async fn people_come_back(ground: Ground) {
     bob.hub_admin = true;
     bob.managed = false;
     store.put_user(bob.clone()).await.expect("written");
-    let other = Organization { id: org("other"), name: "Other".into(), created_at: Timestamp(1) };
+    let other = Organization { id: org("other"), name: "Other".into(), created_at: Timestamp(1), disabled_at: None };
     store.put_organization(other.clone()).await.expect("written");
     drop(store);
     let store = ground.open();
     assert_eq!(store.counts().await, Ok(Counts { organizations: 2, users: 2 }));
     assert_eq!(store.organization(&acme()).await, Ok(Some(house())));
-    assert_eq!(store.organizations().await, Ok(vec![house(), other.clone()]));
+    assert_eq!(store.organizations(None, 9).await.expect("a page").items, [house(), other.clone()]);
     assert_eq!(store.user(&acme(), &user("ann")).await, Ok(Some(person("ann"))));
-    assert_eq!(store.users(&acme()).await, Ok(vec![person("ann"), bob]));
-    assert_eq!(store.users(&other.id).await, Ok(vec![]));
+    let all = || UserQuery { limit: 9, ..UserQuery::default() };
+    assert_eq!(store.users(&acme(), all()).await.expect("a page").items, [person("ann"), bob]);
+    assert_eq!(store.users(&other.id, all()).await.expect("a page").items, []);
     assert_eq!(store.user(&other.id, &user("ann")).await, Ok(None));
 }
 
@@ -94,12 +88,12 @@ async fn keys_are_found_by_hash_and_revoked_once(ground: Ground) {
     assert_eq!(store.api_key_by_hash([1; 32]).await, Ok(Some(one.clone())));
     assert_eq!(store.api_key_by_hash([3; 32]).await, Ok(None));
     assert!(matches!(store.put_api_key(key("twin", 1)).await, Err(CommitFault::Refused(_))));
-    assert_eq!(store.revoke_api_key(&org("other"), one.id, Timestamp(5)).await, Ok(false));
-    assert_eq!(store.revoke_api_key(&acme(), one.id, Timestamp(6)).await, Ok(true));
-    assert_eq!(store.revoke_api_key(&acme(), one.id, Timestamp(7)).await, Ok(false));
-    let revoked = ApiKey { revoked_at: Some(Timestamp(6)), ..one };
-    assert_eq!(store.api_keys(&acme()).await, Ok(vec![revoked, two]));
-    assert_eq!(store.api_keys(&org("other")).await, Ok(vec![]));
+    assert_eq!(store.revoke_api_key(&org("other"), one.id, Timestamp(5)).await, Ok(None));
+    let revoked = ApiKey { revoked_at: Some(Timestamp(6)), ..one.clone() };
+    assert_eq!(store.revoke_api_key(&acme(), one.id, Timestamp(6)).await, Ok(Some(revoked.clone())));
+    assert_eq!(store.revoke_api_key(&acme(), one.id, Timestamp(7)).await, Ok(None));
+    assert_eq!(store.api_keys(&acme(), None, None, 9).await.expect("a page").items, [revoked, two]);
+    assert_eq!(store.api_keys(&org("other"), None, None, 9).await.expect("a page").items, []);
 }
 
 async fn a_link_signs_in_once(ground: Ground) {

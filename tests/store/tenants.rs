@@ -1,13 +1,14 @@
 //! Another organization sees nothing, whichever way it asks, and may use the same ids without meeting anybody.
 
 use serde_json::json;
+use switchboard::domain::account::*;
 use switchboard::domain::approval::*;
 use switchboard::domain::ids::*;
 use switchboard::domain::principal::Role;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
 use switchboard::domain::turn::*;
-use switchboard::store::{ConversationQuery, Store};
+use switchboard::store::{ConversationQuery, Store, UserQuery};
 
 use crate::ground::*;
 
@@ -22,16 +23,10 @@ struct Rich {
 
 /// One of everything, readable by the whole organization. `seed` fixes the ids.
 async fn rich(store: &Store, organization: &OrganizationId, seed: u128, said: &str) -> Rich {
-    let house = Organization { id: organization.clone(), name: said.into(), created_at: Timestamp(1) };
+    let house =
+        Organization { id: organization.clone(), name: said.into(), created_at: Timestamp(1), disabled_at: None };
     store.put_organization(house).await.expect("written");
-    let person = User {
-        organization: organization.clone(),
-        id: user("ann"),
-        role: Role::Member,
-        managed: true,
-        hub_admin: false,
-        created_at: Timestamp(1),
-    };
+    let person = User { managed: true, ..User::new(organization.clone(), user("ann"), Role::Member, Timestamp(1)) };
     store.put_user(person).await.expect("written");
     let project =
         Project { id: ProjectId(seed), organization: organization.clone(), name: "p".into(), created_at: Timestamp(1) };
@@ -111,7 +106,7 @@ async fn a_foreign_organization_sees_nothing(ground: Ground) {
     assert_eq!(store.approvals(&me, id).await, Ok(vec![]));
     assert_eq!(store.facts(&me, id, 0, 10).await, Ok(vec![]));
     assert_eq!(store.organization(&me).await, Ok(None));
-    assert_eq!(store.users(&me).await, Ok(vec![]));
+    assert_eq!(store.users(&me, UserQuery { limit: 9, ..UserQuery::default() }).await.expect("a page").items, []);
     // A search for the word that stands for the organization in the index finds nothing either.
     let scope: String = acme().as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(store.search(&me, &ann, &format!("o{scope}"), 10).await, Ok(vec![]));

@@ -242,6 +242,7 @@ fn from_commit_ref(fault: CommitFault) -> Fault {
         CommitFault::IdempotencyTaken { .. } => {
             Fault::new(crate::error::Code::Conflict, "the idempotency key was used for another request")
         }
+        CommitFault::Conflict(text) => Fault::new(crate::error::Code::Conflict, text),
         CommitFault::Refused(text) => {
             tracing::error!(text, "the store refused rows");
             Fault::internal("the store refused the rows")

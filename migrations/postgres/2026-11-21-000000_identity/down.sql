@@ -1,0 +1,14 @@
+drop index fact_by_age;
+drop index hub_session_by_end;
+drop index sign_in_link_by_end;
+drop table audit;
+drop function audit_is_kept;
+drop table identity_change;
+drop table revoked_token;
+drop table ticket;
+drop table pairing_code;
+drop table device;
+alter table account drop column tokens_from;
+alter table account drop column password;
+alter table account drop column disabled_at;
+alter table organization drop column disabled_at;
