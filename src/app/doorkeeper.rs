@@ -7,7 +7,9 @@ use actix_http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::watch::{Told, confirm};
 use crate::actors::connection::{ConnectionActor, ConnectionKit};
+use crate::actors::standing;
 use crate::auth::{Authenticator, Head, Route};
 use crate::config::Config;
 use crate::domain::command::Caller;
@@ -25,6 +27,7 @@ pub struct HubDoorkeeper {
     pub auth: Arc<Authenticator>,
     pub kit: Rc<ConnectionKit>,
     pub limits: Rc<SocketLimits>,
+    pub told: Told,
 }
 
 fn refusal(fault: &Fault, request_id: &str) -> Refusal {
@@ -40,7 +43,7 @@ fn refusal(fault: &Fault, request_id: &str) -> Refusal {
 impl Doorkeeper for HubDoorkeeper {
     fn admit(&self, request: UpgradeRequest) -> LocalBoxFuture<'static, Result<Admitted, Refusal>> {
         let (auth, kit, limits) = (self.auth.clone(), self.kit.clone(), self.limits.clone());
-        let config = self.config.clone();
+        let (config, told) = (self.config.clone(), self.told.clone());
         Box::pin(async move {
             let request_id = RequestId::of(&actix_web::http::header::HeaderMap::from_iter(
                 request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
@@ -56,6 +59,7 @@ impl Doorkeeper for HubDoorkeeper {
             .map_err(|_| refuse(&Fault::field("path", "not an address")))?;
             let trusted = &config.server.trusted_proxies;
             let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
+            let before = told.number();
             let principal = auth.principal(&head, Route::Socket).await.map_err(|fault| refuse(&fault))?;
             let caller = Caller {
                 principal: Arc::new(principal),
@@ -63,7 +67,14 @@ impl Doorkeeper for HubDoorkeeper {
                 origin: format!("{} from {}", request.path, head.peer).into(),
             };
             let id = HeaderValue::from_str(request_id.as_str()).ok();
-            let open = Opener::here(move |socket| ConnectionActor::open(kit, caller, socket));
+            let open = Opener::here(move |socket| {
+                let principal = caller.principal.clone();
+                ConnectionActor::open(kit, caller, socket);
+                // Rights changed while the handshake was under way, perhaps these.
+                if told.number() != before {
+                    standing::review(&principal.organization, Some(&principal.user), &confirm(&auth));
+                }
+            });
             Ok(Admitted { open, limits, headers: id.map(|id| (REQUEST_ID, id)).into_iter().collect() })
         })
     }

@@ -3,6 +3,7 @@
 mod doorkeeper;
 mod gauges;
 mod settings;
+mod watch;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -31,6 +32,7 @@ use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
 use doorkeeper::HubDoorkeeper;
+use watch::{Told, Watch};
 
 /// Conversations that are brought back at the same time after a start.
 const SCAN: usize = 16;
@@ -47,6 +49,7 @@ pub struct Running {
     store: Store,
     registry: Addr<Registry>,
     edge: web::Data<Edge>,
+    watch: actix_rt::task::JoinHandle<()>,
     /// Opens the door for the first owner, if nobody has signed in yet.
     pub invitation: Option<SecretString>,
     pub address: SocketAddr,
@@ -88,7 +91,12 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
     let edge = web::Data::new(Edge { config: config.clone(), auth: auth.clone(), metrics, readiness });
     let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory };
-    let server = listen(&config, &edge, auth, hubs)?;
+    // Read before anybody is let in: what changes from here on is told to the sockets.
+    let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
+    let told = Told::default();
+    let server = listen(&config, &edge, (auth.clone(), told.clone()), hubs)?;
+    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told };
+    let watch = watch.start(newest);
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
     let mut here = Config::clone(&config);
@@ -96,7 +104,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let invited = first_start::invite(&store, &here, SystemSource.now()).await;
     let invitation = invited.map_err(|fault| fault.message)?;
     actix_rt::spawn(bring_back(store.clone(), registry.clone(), config.server.worker_count()));
-    Ok(Running { server, store, registry, edge, invitation, address })
+    Ok(Running { server, store, registry, edge, watch, invitation, address })
 }
 
 /// What a worker needs to make its own handle of the hub.
@@ -130,7 +138,7 @@ fn readiness(store: &Store) -> Readiness {
 fn listen(
     config: &Arc<Config>,
     edge: &web::Data<Edge>,
-    auth: Arc<Authenticator>,
+    (auth, told): (Arc<Authenticator>, Told),
     hubs: Hubs,
 ) -> Result<RunningServer, String> {
     let listen = config.server.listen;
@@ -158,7 +166,13 @@ fn listen(
         let config = config.clone();
         move || -> Rc<dyn transport::Doorkeeper> {
             let limits = Rc::new(settings::sockets(&config));
-            Rc::new(HubDoorkeeper { config: config.clone(), auth: auth.clone(), kit: hubs.kit(), limits })
+            Rc::new(HubDoorkeeper {
+                config: config.clone(),
+                auth: auth.clone(),
+                kit: hubs.kit(),
+                limits,
+                told: told.clone(),
+            })
         }
     };
     let edge = edge.clone();
@@ -246,7 +260,7 @@ impl Signals {
 
 /// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
 async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Result<(), String> {
-    let Running { server, store, registry, edge, .. } = running;
+    let Running { server, store, registry, edge, watch, .. } = running;
     let handle: Handle = server.handle();
     edge.readiness.stop();
     handle.pause().await;
@@ -256,6 +270,7 @@ async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Resul
     if left > 0 {
         tracing::info!(left, "clients that did not take their farewell");
     }
+    watch.abort();
     store.close().await;
     handle.stop().await;
     server.wait().await.map_err(|error| error.to_string())?;

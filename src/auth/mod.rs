@@ -5,6 +5,7 @@
 
 pub mod first_start;
 pub mod folder;
+mod forget;
 pub mod head;
 pub mod jwt;
 pub mod keys;

@@ -38,6 +38,10 @@ impl<K: Eq + Hash, V: Clone> Remember<K, V> {
     pub fn forget(&self, key: &K) {
         self.answers.remove(key);
     }
+
+    pub fn forget_where(&self, old: impl Fn(&V) -> bool) {
+        self.answers.retain(|_, (_, answer)| !old(answer));
+    }
 }
 
 #[cfg(test)]

@@ -339,7 +339,13 @@ impl Home {
     }
 
     /// A member's rights are others now. Whoever may not listen any more is dismissed by [`Home::dismiss`].
-    pub fn renew(&mut self, connection: ConnectionNumber, dialect: DialectId, principal: Arc<Principal>, answers: bool) {
+    pub fn renew(
+        &mut self,
+        connection: ConnectionNumber,
+        dialect: DialectId,
+        principal: Arc<Principal>,
+        answers: bool,
+    ) {
         let Some(member) = self.members.get_mut(&(connection, dialect)) else { return };
         self.answering -= usize::from(member.answers);
         self.answering += usize::from(answers);

@@ -23,6 +23,7 @@ mod provider_faults;
 mod publishing;
 mod real_model;
 mod resume;
+mod revocation;
 mod shutdown;
 mod slow_readers;
 mod stop_before_commit;
