@@ -181,7 +181,6 @@ fn listen(
             .app_data(edge.clone())
             .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
             .wrap(middleware::from_fn(http::around))
-            .configure(http::page_routes)
             .configure(http::routes)
     };
     transport::serve(settings, on_worker, doorkeeper, app).map_err(|error| error.to_string())

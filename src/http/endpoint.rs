@@ -17,6 +17,7 @@ use crate::domain::policy::{self, Least, Operation};
 use crate::error::Fault;
 
 /// An address, what is asked there, and who answers.
+#[derive(Clone)]
 pub struct Endpoint {
     pub method: Method,
     /// As actix writes it: `/sessions/{id}`.
@@ -42,6 +43,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::health::ENDPOINTS);
     all.extend(super::metrics::ENDPOINTS);
     all.extend(super::sign_in::ENDPOINTS);
+    all.extend_from_slice(super::page::ENDPOINTS);
     all
 }
 

@@ -23,7 +23,6 @@ pub use around::{RequestId, around};
 pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
-pub use page::routes as page_routes;
 
 /// What the routes need; one for all workers.
 pub struct Edge {

@@ -2,8 +2,14 @@
 
 use std::sync::LazyLock;
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
 use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::Refusal;
+use super::endpoint::{Endpoint, row};
+use crate::domain::policy::Operation;
+use crate::error::Fault;
 
 /// Nothing from elsewhere, nothing inline. `'self'` covers the page's own WebSocket.
 const POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; \
@@ -22,6 +28,12 @@ macro_rules! files {
         static FILES: LazyLock<Vec<File>> = LazyLock::new(|| vec![$(
             file($path, $content_type, include_bytes!(concat!("../../web/page/", $file))),
         )*]);
+
+        /// `/` and `/page/*`. Needs no sign-in: the page holds nothing but itself.
+        pub(super) const ENDPOINTS: &[Endpoint] = &[$(
+            row(Method::GET, $path, Operation::Page, || web::to(page)),
+            row(Method::HEAD, $path, Operation::Page, || web::to(page)),
+        )*];
     };
 }
 
@@ -52,12 +64,9 @@ fn file(path: &'static str, content_type: &'static str, body: &'static [u8]) -> 
     File { path, content_type, body, tag: EntityTag::new_strong(tag) }
 }
 
-/// `/` and `/page/*`. Needs no sign-in: the page holds nothing but itself.
-pub fn routes(app: &mut web::ServiceConfig) {
-    for file in FILES.iter() {
-        let answer = move |request: HttpRequest| async move { serve(&request, file) };
-        app.service(web::resource(file.path).get(answer).route(web::head().to(answer)));
-    }
+async fn page(request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let file = FILES.iter().find(|file| file.path == request.path());
+    Ok(serve(&request, file.ok_or_else(|| Fault::not_found("address"))?))
 }
 
 fn serve(request: &HttpRequest, file: &'static File) -> HttpResponse {
@@ -89,7 +98,7 @@ mod tests {
 
     #[actix_web::test]
     async fn the_page_is_served_once_and_then_only_confirmed() {
-        let app = init_service(App::new().configure(routes)).await;
+        let app = init_service(App::new().configure(crate::http::endpoint::mount)).await;
         let answer = call_service(&app, TestRequest::get().uri("/").to_request()).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers().get(header::CONTENT_TYPE).unwrap(), HTML);
@@ -109,7 +118,7 @@ mod tests {
 
     #[actix_web::test]
     async fn every_file_that_the_page_asks_for_is_there() {
-        let app = init_service(App::new().configure(routes)).await;
+        let app = init_service(App::new().configure(crate::http::endpoint::mount)).await;
         let (mut asked, mut seen) = (vec!["/".to_owned()], Vec::new());
         while let Some(path) = asked.pop() {
             if seen.contains(&path) {

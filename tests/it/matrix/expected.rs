@@ -1,0 +1,169 @@
+//! Who may do what, written down a second time: from what the hub promises, not from its own table.
+
+/// Operation · least role, `anyone` or `hub` · whether a paired device may · whose thing it concerns.
+///
+/// `session-watch|steer|govern|approve`: a conversation. `own`, `organization`, `channel`, `hub`: as they say.
+const EXPECTED: &str = "
+health                     anyone  device  hub
+ready                      anyone  device  hub
+page                       anyone  device  hub
+describe                   anyone  device  hub
+sign_in                    anyone  device  hub
+sign_out                   anyone  device  own
+metrics.here               anyone  device  hub
+metrics                    hub     device  hub
+health.detailed            hub     device  hub
+session.get                viewer  device  own
+password.set               viewer  -       own
+tickets.create             viewer  device  own
+pairing.create             member  -       own
+pairing.verify             anyone  device  hub
+devices.list               viewer  device  own
+devices.rename             viewer  -       own
+devices.revoke             viewer  -       own
+config.get                 hub     -       hub
+config.update              hub     -       hub
+channels.subscribe         viewer  device  channel
+channels.publish           member  device  channel
+projects.create            member  device  organization
+projects.list              viewer  device  organization
+projects.get               viewer  device  organization
+sessions.create            member  device  own
+sessions.list              viewer  device  session-watch
+sessions.get               viewer  device  session-watch
+sessions.update            member  device  session-steer
+sessions.share             member  device  session-govern
+sessions.archive           member  device  session-govern
+sessions.pause             member  device  session-steer
+sessions.resume            member  device  session-steer
+sessions.delete            member  device  session-govern
+messages.send              member  device  session-steer
+messages.update            member  device  session-steer
+messages.cancel            member  device  session-steer
+messages.stop              member  device  session-steer
+messages.abort             member  device  session-steer
+messages.retry             member  device  session-steer
+messages.list              viewer  device  session-watch
+agents.list                viewer  device  organization
+agents.get                 viewer  device  organization
+tools.list                 viewer  device  organization
+tools.approve              member  device  session-approve
+tools.reject               member  device  session-approve
+approvals.list             viewer  device  session-watch
+todos.get                  viewer  device  session-watch
+todos.update               member  device  session-steer
+models.list                viewer  device  organization
+channels.presence          viewer  device  channel
+channels.history           viewer  device  channel
+usage.get                  viewer  device  own
+admin.connections.list     admin   -       organization
+admin.connections.close    admin   -       organization
+admin.channels.list        admin   -       organization
+admin.channels.get         admin   -       organization
+admin.publish              admin   -       organization
+admin.broadcast            admin   -       organization
+admin.broadcast_all        hub     -       hub
+admin.sessions.list        admin   -       organization
+admin.sessions.read        admin   -       organization
+admin.sessions.stop        admin   -       organization
+admin.sessions.abort       admin   -       organization
+admin.approvals.list       admin   -       organization
+admin.approvals.decide     admin   -       organization
+admin.organizations.list   hub     -       hub
+admin.organizations.create hub     -       hub
+admin.organizations.disable hub    -       hub
+admin.users.list           admin   -       organization
+admin.users.create         admin   -       organization
+admin.users.update         admin   -       organization
+admin.users.disable        admin   -       organization
+admin.keys.list            admin   -       organization
+admin.keys.create          admin   -       organization
+admin.keys.revoke          admin   -       organization
+admin.devices.list         admin   -       organization
+admin.devices.revoke       admin   -       organization
+admin.tokens.revoke        admin   -       organization
+admin.usage                admin   -       organization
+admin.reload               hub     -       hub
+admin.audit                admin   -       organization
+";
+
+/// Weakest first.
+pub const ROLES: [&str; 5] = ["viewer", "member", "operator", "admin", "owner"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    pub operation: &'static str,
+    pub least: &'static str,
+    pub device: bool,
+    pub whose: &'static str,
+}
+
+pub fn all() -> Vec<Expected> {
+    let row = |line: &'static str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [operation, least, device, whose] = words[..] else { panic!("not a row: {line}") };
+        Expected { operation, least, device: device == "device", whose }
+    };
+    EXPECTED.lines().filter(|line| !line.is_empty()).map(row).collect()
+}
+
+pub fn of(operation: &str) -> Expected {
+    all().into_iter().find(|row| row.operation == operation).unwrap_or_else(|| panic!("{operation} is not expected"))
+}
+
+/// Whose conversation it is, seen from who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    Own,
+    /// Another user's of the same organization, for that user alone.
+    Private,
+    /// Another user's, shown to the organization.
+    Shared,
+    /// Another organization's.
+    Foreign,
+    /// Nobody's: there is no such thing.
+    Unknown,
+}
+
+pub const RELATIONS: [Relation; 5] =
+    [Relation::Own, Relation::Private, Relation::Shared, Relation::Foreign, Relation::Unknown];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or refused for another reason than who asks.
+    Allowed,
+    Forbidden,
+    NotFound,
+}
+
+fn rank(role: &str) -> usize {
+    ROLES.iter().position(|known| *known == role).expect("a role")
+}
+
+impl Expected {
+    /// Whether the caller is somebody who may ask at all.
+    pub fn lets_in(&self, role: &str, hub_admin: bool, device: bool) -> bool {
+        (self.device || !device)
+            && match self.least {
+                "anyone" => true,
+                // A device never administers the hub.
+                "hub" => hub_admin && !device,
+                least => rank(role) >= rank(least),
+            }
+    }
+
+    /// What becomes of it when it concerns a conversation.
+    pub fn on_session(&self, role: &str, device: bool, relation: Relation) -> Outcome {
+        if !self.lets_in(role, false, device) {
+            return Outcome::Forbidden;
+        }
+        match (relation, self.whose) {
+            (Relation::Foreign | Relation::Unknown, _) => Outcome::NotFound,
+            (Relation::Private, _) => Outcome::Forbidden,
+            (Relation::Own, _) | (Relation::Shared, "session-watch" | "session-steer") => Outcome::Allowed,
+            (Relation::Shared, "session-govern" | "session-approve") if rank(role) >= rank("admin") => Outcome::Allowed,
+            (Relation::Shared, "session-govern" | "session-approve") => Outcome::Forbidden,
+            (_, other) => panic!("{} concerns {other}, no conversation", self.operation),
+        }
+    }
+}
