@@ -1,6 +1,7 @@
 //! What can be set, where it came from, and whether it makes sense. The defaults stand in `config.default.toml` alone.
 
 mod checks;
+mod identity;
 mod layers;
 mod print;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::domain::tool_call::ToolPolicy;
 
+pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, load};
 pub use print::print;
 
@@ -41,6 +43,7 @@ pub struct Config {
     pub channels: Channels,
     pub approvals: Approvals,
     pub auth: Auth,
+    pub pairing: Pairing,
     pub database: Database,
     pub providers: Providers,
     pub agents: BTreeMap<String, Agent>,
@@ -164,7 +167,48 @@ pub struct Auth {
     pub session_seconds: u64,
     pub sign_in_seconds: u64,
     pub remember_ms: u64,
+    pub ticket_seconds: u64,
+    pub session_url: String,
+    pub session: ForeignSession,
     pub roles: BTreeMap<String, String>,
+    pub issuers: BTreeMap<String, Issuer>,
+}
+
+/// How an answer of `session_url` is read: names of its fields, those within others as `user.id`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ForeignSession {
+    pub user: Vec<String>,
+    pub organization: Vec<String>,
+    pub role: Vec<String>,
+    pub organizations: Vec<String>,
+    pub create_organizations: bool,
+    pub seconds: u64,
+}
+
+/// Who else's tokens count, and which keys they are signed with.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Issuer {
+    pub issuer: String,
+    pub audience: String,
+    /// A file or an address.
+    pub jwks: String,
+    pub algorithms: Vec<String>,
+    pub refresh_seconds: u64,
+    pub organizations: Vec<String>,
+    pub default_organization: String,
+    pub create_organizations: bool,
+    /// Empty, as the next three: those of [`Auth`].
+    pub user_claims: Vec<String>,
+    pub organization_claims: Vec<String>,
+    pub role_claims: Vec<String>,
+    pub permission_claims: Vec<String>,
+}
+
+/// Codes that pair a device.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pairing {
+    pub code_length: usize,
+    pub seconds: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

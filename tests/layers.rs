@@ -49,17 +49,18 @@ const OUTSIDE: &str = "
 actix → actors, app
 actix_codec → transport
 actix_http → app, providers, transport
-actix_rt → actors, app, cli, fanout, transport
+actix_rt → actors, app, auth, cli, fanout, transport
 actix_server → transport
 actix_service → transport
 actix_web → app, auth, http, transport
-awc → providers, tools
+argon2 → auth
+awc → auth, providers, tools
 diesel → store
 diesel_migrations → store
 metrics → actors, app, auth, fanout, http, providers, store, telemetry
 metrics_exporter_prometheus → http, telemetry
-rustls → app, cli, providers, tools, transport
-tokio → actors, app, cli, fanout, http, providers, store, telemetry, tools, transport
+rustls → app, auth, cli, providers, tools, transport
+tokio → actors, app, auth, cli, fanout, http, providers, store, telemetry, tools, transport
 tokio_rustls → transport
 tokio_util → actors, tools
 ";

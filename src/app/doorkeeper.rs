@@ -60,7 +60,10 @@ impl Doorkeeper for HubDoorkeeper {
             let trusted = &config.server.trusted_proxies;
             let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
             let before = told.number();
-            let principal = auth.principal(&head, Route::Socket).await.map_err(|fault| refuse(&fault))?;
+            let principal = auth.principal(&head, Route::Socket).await.map_err(|fault| {
+                auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());
+                refuse(&fault)
+            })?;
             let caller = Caller {
                 principal: Arc::new(principal),
                 request_id: request_id.as_str().to_owned(),

@@ -21,6 +21,7 @@ use crate::actors::conversation::{ConversationActor, Drain};
 use crate::actors::hub::LocalHub;
 use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStarted};
 use crate::actors::{Shared, equip};
+use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
 use crate::config::Config;
 use crate::domain::hub::Hub;
@@ -50,6 +51,7 @@ pub struct Running {
     registry: Addr<Registry>,
     edge: web::Data<Edge>,
     watch: actix_rt::task::JoinHandle<()>,
+    refusals: actix_rt::task::JoinHandle<()>,
     /// Opens the door for the first owner, if nobody has signed in yet.
     pub invitation: Option<SecretString>,
     pub address: SocketAddr,
@@ -87,9 +89,12 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()));
+    let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
-    let edge = web::Data::new(Edge { config: config.clone(), auth: auth.clone(), metrics, readiness });
+    let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));
+    let edge = web::Data::new(Edge { config: config.clone(), auth: auth.clone(), accounts, metrics, readiness });
+    let refusals = actix_rt::spawn(write_refusals(auth.clone()));
     let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory };
     // Read before anybody is let in: what changes from here on is told to the sockets.
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
@@ -104,7 +109,15 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let invited = first_start::invite(&store, &here, SystemSource.now()).await;
     let invitation = invited.map_err(|fault| fault.message)?;
     actix_rt::spawn(bring_back(store.clone(), registry.clone(), config.server.worker_count()));
-    Ok(Running { server, store, registry, edge, watch, invitation, address })
+    Ok(Running { server, store, registry, edge, watch, refusals, invitation, address })
+}
+
+/// Refusals at the doors reach the audit log a moment later.
+async fn write_refusals(auth: Arc<Authenticator>) {
+    loop {
+        actix_rt::time::sleep(Duration::from_secs(1)).await;
+        auth.write_refusals(false).await;
+    }
 }
 
 /// What a worker needs to make its own handle of the hub.
@@ -259,7 +272,7 @@ impl Signals {
 
 /// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
 async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Result<(), String> {
-    let Running { server, store, registry, edge, watch, .. } = running;
+    let Running { server, store, registry, edge, watch, refusals, .. } = running;
     let handle: Handle = server.handle();
     edge.readiness.stop();
     handle.pause().await;
@@ -270,6 +283,8 @@ async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Resul
         tracing::info!(left, "clients that did not take their farewell");
     }
     watch.abort();
+    refusals.abort();
+    edge.auth.write_refusals(true).await;
     store.close().await;
     handle.stop().await;
     server.wait().await.map_err(|error| error.to_string())?;

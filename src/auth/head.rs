@@ -109,16 +109,16 @@ impl<'a> Head<'a> {
         Ok(Some(token.trim()))
     }
 
-    /// The first of the named cookies, in the order of the names.
-    pub fn cookie(&self, names: &[String]) -> Option<&'a str> {
+    /// The first of the named cookies, in the order of the names: its name and its value.
+    pub fn cookie<'n>(&self, names: &'n [String]) -> Option<(&'n str, &'a str)> {
         let pairs = || {
             let lines = self.headers.get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
             lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
         };
         names
             .iter()
-            .find_map(|name| pairs().find(|(key, value)| key == name && !value.is_empty()))
-            .map(|(_, value)| value.trim_matches('"'))
+            .find_map(|name| Some((name, pairs().find(|(key, value)| key == name && !value.is_empty())?.1)))
+            .map(|(name, value)| (name.as_str(), value.trim_matches('"')))
     }
 
     /// Refuses a page that is neither the hub's own nor a friend. Asked only where the credential is a cookie.

@@ -67,60 +67,104 @@ impl Authenticator {
 
     /// A verified token creates its user, and its organization where that is allowed.
     pub(super) async fn by_claims(&self, claims: Claims, now: Timestamp) -> Result<Principal, Fault> {
-        let key = (claims.organization.clone(), claims.user.clone());
+        let credential = Credential::Jwt { id: claims.token_id, issued_at: claims.issued_at };
+        self.by_person(claims.person, credential, Some(claims.expires_at), now).await
+    }
+
+    /// So does a session of another application.
+    pub(super) async fn by_foreign(
+        &self,
+        foreign: &Foreign,
+        shown: Shown,
+        chosen: Option<&str>,
+    ) -> Result<Principal, Fault> {
+        let (key, person) = foreign.who(shown, chosen, &self.outward).await?;
+        let credential = Credential::Foreign { id: session_id(&key) };
+        self.by_person(person, credential, None, SystemSource.now()).await
+    }
+
+    /// What the other application says of the session now.
+    pub(super) async fn renew_foreign(&self, principal: &Principal, id: &str) -> Result<Principal, Fault> {
+        let (Some(foreign), Some(key)) = (&self.foreign, session_hash(id)) else {
+            return Err(Fault::plain(Code::Unauthorized));
+        };
+        let person = foreign.again(key, principal.organization.as_str(), &self.outward).await?;
+        if person.user != principal.user {
+            return Err(Fault::new(Code::Unauthorized, "the session is another user's now"));
+        }
+        self.by_person(person, principal.credential.clone(), None, SystemSource.now()).await
+    }
+
+    async fn by_person(
+        &self,
+        person: Person,
+        credential: Credential,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Principal, Fault> {
+        let key = (person.organization.clone(), person.user.clone());
         let user = match self.users.get(&key) {
             Some(user) => user,
             None => {
-                let user = self.known_or_new(&claims, now).await?;
-                self.users.put(key, user.clone());
+                let asked = self.users.asking();
+                let user = self.known_or_new(&person, now).await?;
+                self.users.put(asked, key, user.clone());
                 user
             }
         };
+        self.admitted(&user).await?;
+        self.token_counts(&user, &credential).await?;
         Ok(Principal {
-            organization: claims.organization,
-            user: claims.user,
-            role: if user.managed { user.role } else { claims.role },
-            hub_admin: user.managed && user.hub_admin,
-            permissions: claims.permissions,
-            credential: Credential::Jwt { id: None, issued_at: None },
-            expires_at: Some(claims.expires_at),
+            organization: person.organization,
+            user: person.user,
+            role: if user.managed { user.role } else { person.role },
+            hub_admin: user.managed && user.hub_admin && person.may_be_hub_admin,
+            permissions: person.permissions,
+            credential,
+            expires_at,
         })
     }
 
-    async fn known_or_new(&self, claims: &Claims, now: Timestamp) -> Result<User, Fault> {
-        let (organization, user) = (&claims.organization, &claims.user);
+    async fn known_or_new(&self, person: &Person, now: Timestamp) -> Result<User, Fault> {
+        let (organization, user) = (&person.organization, &person.user);
         if let Some(known) = self.store.user(organization, user).await.map_err(fault_of)? {
             return Ok(known);
         }
         if self.store.organization(organization).await.map_err(fault_of)?.is_none() {
-            if !self.config.auth.create_organizations {
+            if !person.may_create_organization {
                 return Err(Fault::forbidden("the token's organization does not exist here"));
             }
             first_start::ensure_organization(&self.store, organization, now).await?;
         }
-        let fresh = User::new(organization.clone(), user.clone(), claims.role, now);
+        let fresh = User::new(organization.clone(), user.clone(), person.role, now);
         self.store.ensure_user(fresh).await.map_err(fault_of)
     }
 
-    /// The row of a user who must exist.
+    /// The row of a user who must exist and may come in.
     pub(super) async fn user(&self, organization: &OrganizationId, user: &UserId) -> Result<User, Fault> {
         let key = (organization.clone(), user.clone());
-        if let Some(known) = self.users.get(&key) {
-            return Ok(known);
-        }
-        let found = self.store.user(organization, user).await.map_err(fault_of)?;
-        let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the user does not exist any more"))?;
-        self.users.put(key, found.clone());
-        Ok(found)
+        let known = match self.users.get(&key) {
+            Some(known) => known,
+            None => {
+                let asked = self.users.asking();
+                let found = self.store.user(organization, user).await.map_err(fault_of)?;
+                let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the user does not exist any more"))?;
+                self.users.put(asked, key, found.clone());
+                found
+            }
+        };
+        self.admitted(&known).await?;
+        Ok(known)
     }
 
     pub(super) async fn session(&self, hash: [u8; 32], now: Timestamp) -> Result<HubSession, Fault> {
         let session = match self.sessions.get(&hash) {
             Some(session) => session,
             None => {
+                let asked = self.sessions.asking();
                 let found = self.store.session_by_hash(hash).await.map_err(fault_of)?;
                 let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the session is not known"))?;
-                self.sessions.put(hash, found.clone());
+                self.sessions.put(asked, hash, found.clone());
                 found
             }
         };
@@ -132,10 +176,11 @@ impl Authenticator {
         let key = match self.keys.get(&hash) {
             Some(key) => key,
             None => {
+                let asked = self.keys.asking();
                 let found = self.store.api_key_by_hash(hash).await.map_err(fault_of)?;
                 let found = found.ok_or_else(|| Fault::new(Code::Unauthorized, "the API key is not known"))?;
                 self.key_hashes.insert(found.id.to_string(), hash);
-                self.keys.put(hash, found.clone());
+                self.keys.put(asked, hash, found.clone());
                 found
             }
         };

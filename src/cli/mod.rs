@@ -1,8 +1,10 @@
 //! The command line. Scripts rely on its words, on what stands on standard output, and on 0 done, 1 failed, 2 wrong use.
 
+mod accounts;
 mod doctor;
 mod health;
 mod serve;
+mod table;
 mod token;
 
 use std::ffi::OsString;
@@ -66,6 +68,34 @@ enum Command {
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },
+    /// Users: who may come in, and with which role.
+    User {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: accounts::UserCommand,
+    },
+    /// Organizations.
+    Org {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: accounts::OrgCommand,
+    },
+    /// API keys.
+    Key {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        command: accounts::KeyCommand,
+    },
+    /// Show who administered what, the newest first.
+    Audit {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        wish: accounts::AuditWish,
+    },
     /// Look for what would keep the hub from running, and say what to do.
     Doctor {
         #[command(flatten)]
@@ -79,10 +109,10 @@ enum Command {
 #[derive(Debug, Args)]
 struct Place {
     /// Configuration file; without it switchboard.toml in the data folder, if there is one.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Data folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
 }
 
@@ -173,6 +203,26 @@ fn perform(command: Command) -> Result<(), Failure> {
             let loaded = load(place, listen)?;
             let answer = health::ask(&loaded.config).map_err(Failure::Failed)?;
             say(&answer)
+        }
+        Command::User { place, command } => {
+            let loaded = load(place, None)?;
+            warn(&loaded);
+            wait(accounts::users(&loaded.config, command))?
+        }
+        Command::Org { place, command } => {
+            let loaded = load(place, None)?;
+            warn(&loaded);
+            wait(accounts::organizations(&loaded.config, command))?
+        }
+        Command::Key { place, command } => {
+            let loaded = load(place, None)?;
+            warn(&loaded);
+            wait(accounts::keys(&loaded.config, command))?
+        }
+        Command::Audit { place, wish } => {
+            let loaded = load(place, None)?;
+            warn(&loaded);
+            wait(accounts::audit(&loaded.config, wish))?
         }
         Command::Doctor { place, listen } => doctor::run(load(place, listen)),
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, identity};
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
 
@@ -17,6 +17,9 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
         ["tools", name, rest @ ..] if is_name(name) => {
             let known = if *name == "http_fetch" { "http_fetch" } else { "time" };
             find(defaults, &[&["tools", known], rest])
+        }
+        ["auth", "issuers", name, rest @ ..] if is_name(name) => {
+            find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
         ["auth", "roles", _] => find(defaults, &[&["auth", "roles", "user"]]),
         keys => find(defaults, &[keys]),
@@ -32,8 +35,8 @@ fn find<'a>(defaults: &'a Dict, keys: &[&[&str]]) -> Option<&'a Value> {
     Some(value)
 }
 
-/// Names of agents and tools: they are part of keys and of what a model reads.
-fn is_name(text: &str) -> bool {
+/// Names of agents, tools and issuers: they are part of keys and of what a model reads.
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
@@ -171,6 +174,7 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
             ));
         }
     }
+    identity::check(&config.auth)?;
     agents_and_tools(config)
 }
 
@@ -208,7 +212,7 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn refuse<T>(sentence: String) -> Result<T, ConfigError> {
+pub(super) fn refuse<T>(sentence: String) -> Result<T, ConfigError> {
     Err(ConfigError(sentence))
 }
 
@@ -235,7 +239,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 33] = [
+    let rows: [(&str, u64, u64, u64); 36] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -266,6 +270,9 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("auth.session_seconds", config.auth.session_seconds, 60, 31_536_000),
         ("auth.sign_in_seconds", config.auth.sign_in_seconds, 10, 86_400),
         ("auth.remember_ms", config.auth.remember_ms, 0, 60_000),
+        ("auth.ticket_seconds", config.auth.ticket_seconds, 1, 300),
+        ("pairing.code_length", config.pairing.code_length as u64, 6, 12),
+        ("pairing.seconds", config.pairing.seconds, 10, 3600),
         ("database.pool", config.database.pool.into(), 1, 256),
         ("providers.demo.word_interval_ms", config.providers.demo.word_interval_ms, 0, 60_000),
         ("providers.retries", config.providers.retries.into(), 0, 20),
@@ -309,7 +316,7 @@ impl Config {
                 return refuse(format!("{key}: there is no file {path}"));
             }
         }
-        Ok(())
+        identity::files(&self.auth)
     }
 }
 

@@ -8,7 +8,7 @@ use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, checks};
+use super::{Config, ConfigError, DEFAULTS, checks, identity};
 
 /// What the command line said about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -123,13 +123,19 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
 
     let mut figment = default_layer(&defaults);
     for agent in named_in("agents", layers.iter().map(|f| &f.dict), &variables) {
-        figment = figment.join(agent_template(&defaults, &agent));
+        figment = figment.join(template(&defaults, "agents", Config::DEFAULT_AGENT, &agent));
+    }
+    for issuer in named_in("auth.issuers", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "auth.issuers", identity::TEMPLATE, &issuer));
     }
     figment = layers.into_iter().fold(figment, Figment::merge);
     figment = variables.into_iter().chain(flagged).fold(figment, Figment::merge);
     let mut config: Config = figment.extract().map_err(|error| sentence(&error))?;
     config.providers.openai.configured = was_set(&figment, "openai");
     config.providers.anthropic.configured = was_set(&figment, "anthropic");
+    if config.auth.issuers.get(identity::TEMPLATE).is_some_and(|issuer| issuer.issuer.is_empty()) {
+        config.auth.issuers.remove(identity::TEMPLATE);
+    }
     checks::values(&config)?;
     Ok(Loaded { config, warnings, layers: figment })
 }
@@ -201,12 +207,19 @@ fn from_environment(
 
 /// The names of the members of a section that files and variables mention.
 fn named_in<'a>(section: &str, files: impl Iterator<Item = &'a Dict>, variables: &[One]) -> Vec<String> {
+    let within = |dict: &'a Dict| {
+        let mut dict = dict;
+        for key in section.split('.') {
+            dict = dict.get(key)?.as_dict()?;
+        }
+        Some(dict)
+    };
     let mut names: Vec<String> = files
-        .filter_map(|dict| dict.get(section)?.as_dict())
+        .filter_map(within)
         .flat_map(|members| members.keys().cloned())
         .chain(variables.iter().filter_map(|one| {
-            let mut parts = one.path.split('.');
-            (parts.next() == Some(section)).then(|| parts.next().map(str::to_owned)).flatten()
+            let rest = one.path.strip_prefix(section)?.strip_prefix('.')?;
+            Some(rest.split('.').next()?.to_owned())
         }))
         .collect();
     names.sort();
@@ -214,11 +227,14 @@ fn named_in<'a>(section: &str, files: impl Iterator<Item = &'a Dict>, variables:
     names
 }
 
-/// What an agent leaves out is as the default agent has it.
-fn agent_template(defaults: &Dict, name: &str) -> File {
-    let assistant = checks::template(defaults, "agents.assistant").cloned().unwrap_or_else(|| Value::from(Dict::new()));
-    let agents = Dict::from([(name.to_owned(), assistant)]);
-    File { source: "default".into(), dict: Dict::from([("agents".to_owned(), Value::from(agents))]) }
+/// What a member of a section leaves out is as the one in the defaults has it.
+fn template(defaults: &Dict, section: &str, model: &str, name: &str) -> File {
+    let model = checks::template(defaults, &format!("{section}.{model}")).cloned();
+    let mut dict = Dict::from([(name.to_owned(), model.unwrap_or_else(|| Value::from(Dict::new())))]);
+    for key in section.rsplit('.') {
+        dict = Dict::from([(key.to_owned(), Value::from(dict))]);
+    }
+    File { source: "default".into(), dict }
 }
 
 /// What figment could not turn into a value, as a sentence.

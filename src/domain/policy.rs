@@ -153,6 +153,8 @@ operations! {
     AdminKeyRevoke "admin.keys.revoke": ADMIN, NoDevice, Resource::Organization;
     AdminDeviceList "admin.devices.list": ADMIN, NoDevice, Resource::Organization;
     AdminDeviceRevoke "admin.devices.revoke": ADMIN, NoDevice, Resource::Organization;
+    // At the command line; no address makes tokens.
+    AdminTokenCreate "admin.tokens.create": HubAdmin, NoDevice, Resource::Hub;
     AdminTokenRevoke "admin.tokens.revoke": ADMIN, NoDevice, Resource::Organization;
     AdminUsage "admin.usage": ADMIN, NoDevice, Resource::Organization;
     AdminReload "admin.reload": HubAdmin, NoDevice, Resource::Hub;

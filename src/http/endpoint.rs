@@ -14,6 +14,7 @@ use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
 use crate::domain::hub::Hub;
 use crate::domain::policy::{self, Least, Operation};
+use crate::domain::principal::Principal;
 use crate::error::Fault;
 
 /// An address, what is asked there, and who answers.
@@ -43,6 +44,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::health::ENDPOINTS);
     all.extend(super::metrics::ENDPOINTS);
     all.extend(super::sign_in::ENDPOINTS);
+    all.extend(super::identity::ENDPOINTS);
     all.extend_from_slice(super::page::ENDPOINTS);
     all
 }
@@ -80,10 +82,13 @@ async fn admit(
 async fn caller(request: &HttpRequest, operation: Operation) -> Result<Caller, Fault> {
     let edge = request.app_data::<web::Data<Edge>>().ok_or_else(|| Fault::internal("the app has no edge"))?;
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
-    let principal = edge.principal(request).await?;
-    policy::allow(&principal, operation)?;
     let head = edge.auth.head(request.head(), peer);
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
+    let refused = |fault: &Fault, known: Option<&Principal>| {
+        edge.auth.refused(head.peer, operation.name(), fault, known, id.as_str());
+    };
+    let principal = edge.principal(request).await.inspect_err(|fault| refused(fault, None))?;
+    policy::allow(&principal, operation).inspect_err(|fault| refused(fault, Some(&principal)))?;
     Ok(Caller {
         principal: Arc::new(principal),
         request_id: id.as_str().to_owned(),

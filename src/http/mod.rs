@@ -4,6 +4,7 @@ mod around;
 mod endpoint;
 mod fault;
 mod health;
+mod identity;
 mod metrics;
 mod page;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, web};
 
+use crate::auth::accounts::Accounts;
 use crate::auth::{Authenticator, Route};
 use crate::config::Config;
 use crate::domain::principal::Principal;
@@ -28,6 +30,7 @@ pub use health::{Check, Readiness};
 pub struct Edge {
     pub config: Arc<Config>,
     pub auth: Arc<Authenticator>,
+    pub accounts: Accounts,
     pub metrics: Metrics,
     pub readiness: Readiness,
 }

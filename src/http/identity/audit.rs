@@ -1,0 +1,58 @@
+//! The audit log, read.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+
+use super::body::page;
+use super::views::{AuditView, ListView};
+use crate::auth::accounts::{AuditFilter, user_id};
+use crate::domain::ids::Timestamp;
+use crate::error::Fault;
+use crate::http::endpoint::Asking;
+use crate::http::{Edge, Refusal};
+
+/// Which entries are asked for.
+#[derive(Debug, Default, Deserialize)]
+pub struct AuditWish {
+    pub cursor: Option<String>,
+    pub limit: Option<String>,
+    /// For administrators of the hub: another organization, or `*` for all with what belongs to none.
+    pub organization: Option<String>,
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub target: Option<String>,
+    /// Not older than this, as `2026-01-01T00:00:00Z`.
+    pub from: Option<String>,
+    /// Older than this.
+    pub to: Option<String>,
+}
+
+fn time(field: &str, text: Option<&String>) -> Result<Option<Timestamp>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    let read = chrono::DateTime::parse_from_rfc3339(text);
+    read.map(|at| Some(Timestamp(at.timestamp_millis())))
+        .map_err(|_| Fault::field(field, "must be a time such as 2026-01-01T00:00:00Z"))
+}
+
+/// Who did what, newest first: an organization's own entries; all of the hub's for its administrators with
+/// `organization=*`.
+pub async fn list(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: web::Query<AuditWish>,
+) -> Result<HttpResponse, Refusal> {
+    let filter = AuditFilter {
+        actor: query.actor.as_deref().map(|actor| user_id("actor", actor)).transpose()?,
+        action: query.action.clone(),
+        target: query.target.clone(),
+        from: time("from", query.from.as_ref())?,
+        to: time("to", query.to.as_ref())?,
+    };
+    let organization = match query.organization.as_deref() {
+        Some("*") if caller.principal.hub_admin => None,
+        named => Some(edge.accounts.organization(&caller.principal, named).await?),
+    };
+    let page = page(query.cursor.clone(), query.limit.as_deref())?;
+    let found = edge.accounts.audit(&caller, organization.as_ref(), filter, &page).await?;
+    Ok(HttpResponse::Ok().json(ListView::<AuditView>::of(found)))
+}
