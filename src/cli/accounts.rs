@@ -232,7 +232,8 @@ pub(super) fn operator(organization: OrganizationId, word: &str) -> Result<Calle
     };
     let request_id = format!("req_{:032x}", uuid::Uuid::now_v7().as_u128());
     let login = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
-    let origin = if login.is_empty() { format!("switchboard {word}") } else { format!("switchboard {word} by {login}") };
+    let origin =
+        if login.is_empty() { format!("switchboard {word}") } else { format!("switchboard {word} by {login}") };
     Ok(Caller { principal: Arc::new(principal), request_id, origin: origin.into() })
 }
 

@@ -11,7 +11,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::support::{Client, Hub, HubOptions, Identity, run, run_for};
+use crate::support::{Client, Hub, HubOptions, Identity, exchange, run, run_for};
 
 /// How long a client waits for the close that it was promised.
 const PROMISE: Duration = Duration::from_secs(1);
@@ -92,6 +92,13 @@ fn of_five_thousand_sockets_the_right_ones_close_and_no_other() {
         assert!(
             tokio_tungstenite::connect_async(format!("ws://{}/ws?token={}", hub.address, keys[14].0)).await.is_err()
         );
+
+        // All of user-99: two keys. Its sockets are the last ones.
+        identity.disable_user("acme", "user-99").await;
+        let mut shut_out: Vec<Client> = clients.split_off(clients.len() - 2 * each);
+        assert_eq!(closes(&mut shut_out).await, vec![4403; 2 * each]);
+        live(&mut clients).await;
+        live(&mut namesake).await;
     });
 }
 
@@ -130,7 +137,7 @@ fn a_new_role_holds_from_the_next_command_on() {
         let say = json!({"sessionId": session, "content": "hello"});
         let refused = async {
             while client.ask("messages.send", say.clone()).await["error"]["code"] != "forbidden" {
-                client.call("messages.stop", json!({"sessionId": session})).await;
+                client.ask("messages.stop", json!({"sessionId": session})).await;
             }
         };
         timeout(PROMISE * 5, refused).await.expect("the role arrives");
@@ -175,17 +182,84 @@ fn case_52_signing_out_closes_that_sessions_sockets() {
         let hub = Hub::start(HubOptions::default());
         let identity = Identity::of(&hub.folder());
         identity.user("alice", "acme", "member").await;
-        let (mine, other) = (identity.session("alice", "acme").await, identity.session("alice", "acme").await);
-        let mut leaving = vec![with_cookie(&hub, &mine).await, with_cookie(&hub, &mine).await];
-        let mut staying = vec![with_cookie(&hub, &other).await];
-        let request = format!(
-            "POST /sign-out HTTP/1.1\r\nhost: {0}\r\norigin: http://{0}\r\ncookie: switchboard_session={mine}\r\n\
-             content-length: 0\r\nconnection: close\r\n\r\n",
-            hub.address
-        );
-        let answer = crate::support::exchange(&hub.address, &request).await;
-        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
-        assert_eq!(closes(&mut leaving).await, [4403, 4403]);
-        live(&mut staying).await;
+        let session = (identity.session("alice", "acme").await, identity.session("alice", "acme").await);
+        // A browser that was signed in by a token has the token itself for a cookie.
+        let token = (hub.token("alice", "acme", "member"), hub.token("alice", "acme", "member"));
+        for (mine, other) in [session, token] {
+            let mut leaving = vec![with_cookie(&hub, &mine).await, with_cookie(&hub, &mine).await];
+            let mut staying = vec![with_cookie(&hub, &other).await];
+            let request = format!(
+                "POST /sign-out HTTP/1.1\r\nhost: {0}\r\norigin: http://{0}\r\n\
+                 cookie: switchboard_session={mine}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                hub.address
+            );
+            let answer = exchange(&hub.address, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+            assert_eq!(closes(&mut leaving).await, [4403, 4403]);
+            live(&mut staying).await;
+            // Whoever kept it has nothing.
+            let again = format!(
+                "GET /api/v1/session HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {mine}\r\n\
+                 connection: close\r\n\r\n",
+                hub.address
+            );
+            let answer = exchange(&hub.address, &again).await;
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        }
+    });
+}
+
+/// The hub, users of it, and the ways in which their credentials are taken back.
+#[test]
+fn case_11_and_50_whatever_is_taken_back_closes_its_sockets_and_no_other() {
+    run(async {
+        let hub = Hub::start(HubOptions::default().set("SWITCHBOARD_SERVER__WORKERS", 2));
+        let identity = Identity::of(&hub.folder());
+        for (user, org) in [("alice", "acme"), ("bob", "acme"), ("alice", "globex")] {
+            identity.user(user, org, "member").await;
+        }
+        let mut bystanders = Vec::new();
+        for (user, org) in [("bob", "acme"), ("alice", "globex")] {
+            bystanders.push(Client::connect(&hub.address, &identity.key(user, org).await.0).await);
+        }
+        // A device of alice's, and her key beside it.
+        let (device, device_id) = identity.device("alice", "acme").await;
+        let key = identity.key("alice", "acme").await.0;
+        let mut devices =
+            vec![Client::connect(&hub.address, &device).await, Client::connect(&hub.address, &device).await];
+        bystanders.push(Client::connect(&hub.address, &key).await);
+        identity.revoke_device("acme", device_id).await;
+        assert_eq!(closes(&mut devices).await, [4403, 4403]);
+        live(&mut bystanders).await;
+
+        // One token of hers, by its name; another one of hers is still good.
+        let (one, other) = (hub.token("alice", "acme", "member"), hub.token("alice", "acme", "member"));
+        let mut named = vec![Client::connect(&hub.address, &one).await];
+        bystanders.push(Client::connect(&hub.address, &other).await);
+        identity.revoke_token("acme", "alice", &one).await;
+        assert_eq!(closes(&mut named).await, [4403]);
+        live(&mut bystanders).await;
+
+        // All her tokens until now: not her key.
+        let mut signed = vec![bystanders.pop().expect("the other token's socket")];
+        identity.sign_out_everywhere("acme", "alice").await;
+        assert_eq!(closes(&mut signed).await, [4403]);
+        live(&mut bystanders).await;
+
+        // Herself: whatever she comes with. Not her namesake.
+        let mut hers = vec![bystanders.pop().expect("her key's socket")];
+        identity.disable_user("acme", "alice").await;
+        assert_eq!(closes(&mut hers).await, [4403]);
+        live(&mut bystanders).await;
+        for credential in [&key, &device, &one, &other] {
+            let url = format!("ws://{}/ws?token={credential}", hub.address);
+            assert!(tokio_tungstenite::connect_async(url).await.is_err());
+        }
+
+        // A whole organization.
+        identity.disable_organization("acme").await;
+        let mut acme = vec![bystanders.remove(0)];
+        assert_eq!(closes(&mut acme).await, [4403]);
+        live(&mut bystanders).await;
     });
 }

@@ -57,9 +57,9 @@ impl Accounts {
         self.allowed(&act).await?;
         let principal = &caller.principal;
         let whose = (principal.organization.clone(), principal.user.clone());
-        self.guesses.make(whose, Instant::now()).map_err(|waiting| {
-            Fault { message: "too many pairing codes: wait a while".into(), ..wait(&waiting) }
-        })?;
+        self.guesses
+            .make(whose, Instant::now())
+            .map_err(|waiting| Fault { message: "too many pairing codes: wait a while".into(), ..wait(&waiting) })?;
         self.write_down(&act).await?;
         let now = SystemSource.now();
         let seconds = i64::try_from(self.config.pairing.seconds).unwrap_or(i64::MAX);

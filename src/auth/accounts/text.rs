@@ -15,7 +15,9 @@ pub fn display_name(field: &str, text: &str) -> Result<String, Fault> {
         return Err(Fault::field(field, format!("must have 1 to {LONGEST} characters")));
     }
     match name.chars().find(|c| deceives(*c)) {
-        Some(c) => Err(Fault::field(field, format!("must not hold U+{:04X}: it does not show as what it is", c as u32))),
+        Some(c) => {
+            Err(Fault::field(field, format!("must not hold U+{:04X}: it does not show as what it is", c as u32)))
+        }
         None => Ok(name.to_owned()),
     }
 }
@@ -37,7 +39,9 @@ mod tests {
             assert_eq!(display_name("n", fine).as_deref(), Ok(fine));
         }
         assert_eq!(display_name("n", " padded ").as_deref(), Ok("padded"));
-        for bad in ["", "  ", "two\nlines", "\u{1b}[31mred", "\u{9b}31m", "a\u{202e}b", "a\u{2066}b", "a\0b", "\u{feff}"] {
+        for bad in
+            ["", "  ", "two\nlines", "\u{1b}[31mred", "\u{9b}31m", "a\u{202e}b", "a\u{2066}b", "a\0b", "\u{feff}"]
+        {
             let fault = display_name("n", bad).unwrap_err();
             assert_eq!(fault.details, Some(serde_json::json!({ "field": "n" })), "{bad:?}");
         }

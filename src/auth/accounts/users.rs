@@ -155,7 +155,10 @@ impl Accounts {
         mut change: UserChange,
     ) -> Result<User, Fault> {
         if change.is_empty() {
-            return Err(Fault::field("role", "nothing is to be changed: name one of role, hubAdmin, disabled, password, signOut"));
+            return Err(Fault::field(
+                "role",
+                "nothing is to be changed: name one of role, hubAdmin, disabled, password, signOut",
+            ));
         }
         if let Some(Some(password)) = &change.password {
             password::check(password)?;

@@ -133,7 +133,12 @@ pub async fn update_user(
 }
 
 /// From now on the user does not come in, and is put out where it is in.
-pub async fn disable_user(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, id: web::Path<String>) -> Answer {
+pub async fn disable_user(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: Query,
+    id: web::Path<String>,
+) -> Answer {
     change_user((caller, &edge, &query, &id), UserChange { disabled: Some(true), ..UserChange::default() }).await
 }
 
@@ -206,7 +211,12 @@ pub async fn devices(Asking(caller): Asking, edge: web::Data<Edge>, query: Query
 }
 
 /// Removes anybody's device.
-pub async fn revoke_device(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, id: web::Path<String>) -> Answer {
+pub async fn revoke_device(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: Query,
+    id: web::Path<String>,
+) -> Answer {
     let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     edge.accounts.revoke_device(&caller, &organization, &id).await?;
     Ok(HttpResponse::NoContent().finish())

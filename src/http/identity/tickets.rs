@@ -43,7 +43,9 @@ pub async fn create(
     let wish: TicketWish = read(&body)?;
     let route = need("route", wish.route)?;
     let caller = match wish.organization_id {
-        Some(other) if other != caller.principal.organization.as_str() => elsewhere(&request, &edge, caller, &other).await?,
+        Some(other) if other != caller.principal.organization.as_str() => {
+            elsewhere(&request, &edge, caller, &other).await?
+        }
         _ => caller,
     };
     let origin = request.headers().get(header::ORIGIN).map(|origin| origin.to_str());

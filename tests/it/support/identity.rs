@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use switchboard::auth::keys;
-use switchboard::domain::account::{ApiKey, HubSession, Organization, User};
-use switchboard::domain::ids::{KeyId, OrganizationId, Source, SystemSource, UserId};
+use switchboard::domain::account::{ApiKey, Device, HubSession, Organization, RevokedToken, User};
+use switchboard::domain::ids::{DeviceId, KeyId, OrganizationId, Source, SystemSource, UserId};
 use switchboard::domain::principal::Role;
 use switchboard::store::{Store, StoreSettings};
 
@@ -66,6 +66,62 @@ impl Identity {
         };
         self.0.put_session(row).await.expect("the session is written");
         cookie
+    }
+
+    /// A device's token and its id.
+    pub async fn device(&self, name: &str, org: &str) -> (String, DeviceId) {
+        let id = DeviceId::mint(&mut SystemSource);
+        // 43 characters, as every device's token has.
+        let token = format!("{:a<43}", id.to_string());
+        let row = Device {
+            id,
+            organization: organization(org),
+            user: user(name),
+            name: "of a test".into(),
+            role: Role::Member,
+            hash: keys::hash(&token),
+            created_at: SystemSource.now(),
+            last_seen_at: None,
+            revoked_at: None,
+        };
+        self.0.put_device(row).await.expect("the device is written");
+        (token, id)
+    }
+
+    pub async fn revoke_device(&self, org: &str, id: DeviceId) {
+        let revoked = self.0.revoke_device(&organization(org), id, SystemSource.now()).await;
+        revoked.expect("the device is revoked").expect("it was there");
+    }
+
+    /// One JWT, by its `jti`.
+    pub async fn revoke_token(&self, org: &str, name: &str, token: &str) {
+        use base64::Engine;
+        let claims = token.split('.').nth(1).expect("claims");
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+        let claims: serde_json::Value = serde_json::from_slice(&claims).expect("claims");
+        let token = RevokedToken {
+            organization: organization(org),
+            token: claims["jti"].as_str().expect("a jti").into(),
+            expires_at: SystemSource.now().plus_millis(3_600_000),
+        };
+        self.0.revoke_token(token, Some(&user(name)), SystemSource.now()).await.expect("the token is revoked");
+    }
+
+    pub async fn sign_out_everywhere(&self, org: &str, name: &str) {
+        // Tokens are dated in whole seconds.
+        let (now, from) = (SystemSource.now(), SystemSource.now().plus_millis(1000));
+        let changed = self.0.set_tokens_from(&organization(org), &user(name), from, now).await;
+        changed.expect("it is written").expect("the user is there");
+    }
+
+    pub async fn disable_user(&self, org: &str, name: &str) {
+        let changed = self.0.disable_user(&organization(org), &user(name), SystemSource.now()).await;
+        changed.expect("it is written").expect("the user is there");
+    }
+
+    pub async fn disable_organization(&self, org: &str) {
+        let changed = self.0.disable_organization(&organization(org), SystemSource.now()).await;
+        changed.expect("it is written").expect("the organization is there");
     }
 
     pub async fn revoke_key(&self, org: &str, id: KeyId) {
