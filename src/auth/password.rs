@@ -8,6 +8,9 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::sign_in::SignedIn;
+use super::{Authenticator, fault_of, first_start};
+use crate::domain::ids::{OrganizationId, Source, SystemSource, UserId};
 use crate::error::{Code, Fault};
 
 /// Characters a password has at least.
@@ -91,6 +94,36 @@ impl Passwords {
             done
         });
         done.await.map_err(|_| Fault::internal("the password could not be checked"))
+    }
+}
+
+impl Authenticator {
+    /// Begins a session for who knows the password. Whatever is wrong, the refusal is the same, and takes as long.
+    /// `organization`: without one the configured default, else that of the first start.
+    pub async fn sign_in_with_password(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        password: SecretString,
+    ) -> Result<SignedIn, Fault> {
+        let default = Some(self.config.auth.default_organization.as_str()).filter(|name| !name.is_empty());
+        let organization = organization.or(default).unwrap_or(first_start::ORGANIZATION);
+        let named = OrganizationId::parse(organization).ok().zip(UserId::parse(user).ok());
+        let kept = match &named {
+            Some((organization, user)) => self.store.password(organization, user).await.map_err(fault_of)?,
+            None => None,
+        };
+        let refused = || Fault::new(Code::Unauthorized, "the user or the password is not right");
+        let right = self.passwords.verify(password, kept).await?;
+        let (organization, user) = named.filter(|_| right).ok_or_else(refused)?;
+        let account = self.store.user(&organization, &user).await.map_err(fault_of)?;
+        let tenant = self.store.organization(&organization).await.map_err(fault_of)?;
+        let active = account.is_some_and(|user| user.disabled_at.is_none())
+            && tenant.is_some_and(|organization| organization.disabled_at.is_none());
+        if !active {
+            return Err(refused());
+        }
+        self.begin_session(organization, user, SystemSource.now()).await
     }
 }
 

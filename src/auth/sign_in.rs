@@ -25,6 +25,16 @@ impl Authenticator {
                  too",
             ));
         };
+        self.begin_session(organization, user, now).await
+    }
+
+    /// A new session of a user who has proved to be one.
+    pub(super) async fn begin_session(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<SignedIn, Fault> {
         let secret = keys::generate(keys::SESSION)?;
         let lifetime = i64::try_from(self.config.auth.session_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         let hash = keys::hash(secret.expose_secret());

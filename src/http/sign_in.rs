@@ -1,10 +1,10 @@
-//! Signing in with a link, signing out, and asking who one is.
+//! Signing in with a link, a token or a password, signing out, and asking who one is.
 
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::endpoint::{Asking, Endpoint, row};
@@ -25,16 +25,17 @@ pub(super) const ENDPOINTS: [Endpoint; 4] = [
 ];
 
 /// The page a link opens. It only asks: what reads links ahead of people must not use them up. Without a code it asks
-/// for a token.
+/// for a password or a token.
 pub(super) async fn page(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let head = head(&request, &edge)?;
     Ok(match head.query_value("code")? {
         Some(code) => html(200, &form(&code)),
-        None => html(200, &token_form("")),
+        None => html(200, &asking_form("")),
     })
 }
 
-/// Uses a link's code (`code`) or a JWT (`token`), as a form or as JSON. A browser is sent on to the console.
+/// Uses a link's code (`code`), a JWT (`token`) or a password (`user`, `password`, and `organization` where it is not the
+/// default), as a form or as JSON. A browser is sent on to the console.
 pub(super) async fn sign_in(
     request: HttpRequest,
     body: web::Bytes,
@@ -43,18 +44,24 @@ pub(super) async fn sign_in(
     let head = head(&request, &edge)?;
     own_page(&head, &edge)?;
     let wants_page = head.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
-    let cookie = match (field(&body, "code")?, field(&body, "token")?) {
-        (Some(code), None) => by_link(&edge, &head, &code).await,
-        (None, Some(token)) => by_token(&edge, &head, token.trim()).await,
-        _ => Err(Fault::field("code", "either code or token must be there, as a form or as JSON")),
+    let cookie = match (field(&body, "code")?, field(&body, "token")?, field(&body, "password")?) {
+        (Some(code), None, None) => by_link(&edge, &head, &code).await,
+        (None, Some(token), None) => by_token(&edge, &head, token.trim()).await,
+        (None, None, Some(password)) => by_password(&edge, &head, &body, password.into()).await,
+        _ => Err(Fault::field("code", "either code, token or password must be there, as a form or as JSON")),
     };
     match cookie {
         Ok(cookie) => {
             metrics::counter!(telemetry::SIGN_INS).increment(1);
             Ok(HttpResponse::SeeOther().cookie(cookie).insert_header((header::LOCATION, "/")).finish())
         }
-        Err(fault) if wants_page && fault.code == Code::Unauthorized => Ok(html(401, &token_form(&fault.message))),
-        Err(fault) => Err(fault.into()),
+        Err(fault) => {
+            metrics::counter!(telemetry::REFUSALS, "code" => fault.code.name()).increment(1);
+            match wants_page && fault.code == Code::Unauthorized {
+                true => Ok(html(401, &asking_form(&fault.message))),
+                false => Err(fault.into()),
+            }
+        }
     }
 }
 
@@ -73,6 +80,19 @@ async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'s
     tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
     let left = end.since(SystemSource.now()) / 1000;
     Ok(cookie(edge, head, token, u64::try_from(left).unwrap_or(0)))
+}
+
+async fn by_password(
+    edge: &Edge,
+    head: &Head<'_>,
+    body: &[u8],
+    password: SecretString,
+) -> Result<Cookie<'static>, Fault> {
+    let user = field(body, "user")?.ok_or_else(|| Fault::field("user", "must be there beside the password"))?;
+    let organization = field(body, "organization")?;
+    let session = edge.auth.sign_in_with_password(organization.as_deref(), &user, password).await?;
+    tracing::info!(organization = %session.organization, user = %session.user, "signed in by password");
+    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.auth.session_seconds))
 }
 
 /// Ends the browser's session, here and in the browser.
@@ -156,12 +176,19 @@ fn html(status: u16, inner: &str) -> HttpResponse {
         .body(page)
 }
 
-/// Asks for a token; `sentence` says why the last one, or the link, did not do.
-fn token_form(sentence: &str) -> String {
+/// Asks for a password or a token; `sentence` says why the last one, or the link, did not do.
+fn asking_form(sentence: &str) -> String {
     format!(
         "<h1>Switchboard</h1><p>{}</p><form method=\"post\" action=\"/sign-in\">\
-         <label>A token, as <code>switchboard token --user NAME</code> prints it:<br>\
-         <input type=\"password\" name=\"token\" autocomplete=\"off\" required></label> <button>Sign in</button></form>",
+         <p><label>User<br><input name=\"user\" autocomplete=\"username\" required></label></p>\
+         <p><label>Password<br><input type=\"password\" name=\"password\" autocomplete=\"current-password\" required>\
+         </label></p>\
+         <p><label>Organization, if not the default<br><input name=\"organization\" autocomplete=\"organization\">\
+         </label></p><button>Sign in</button></form><hr>\
+         <form method=\"post\" action=\"/sign-in\">\
+         <p><label>Or a token, as <code>switchboard token --user NAME</code> prints it<br>\
+         <input type=\"password\" name=\"token\" autocomplete=\"off\" required></label></p>\
+         <button>Sign in with the token</button></form>",
         escaped(sentence)
     )
 }

@@ -41,14 +41,14 @@ async fn a_token_with_bad_claims_is_refused_with_the_reason(#[case] claims: Valu
 }
 
 /// An authenticator over a store of its own.
-struct Edge {
-    auth: Authenticator,
-    store: Store,
+pub struct Edge {
+    pub auth: Authenticator,
+    pub store: Store,
     _data: Data,
 }
 
 impl Edge {
-    async fn new(environment: &[(&str, &str)]) -> Self {
+    pub async fn new(environment: &[(&str, &str)]) -> Self {
         let data = Data::new();
         std::fs::create_dir_all(data.path()).unwrap();
         let mut all = vec![("SWITCHBOARD_JWT_SECRET", SECRET), ("SWITCHBOARD_AUTH__REMEMBER_MS", "0")];
@@ -61,7 +61,13 @@ impl Edge {
         Self { auth, store, _data: data }
     }
 
-    async fn ask(&self, method: Method, uri: &str, headers: &[(&str, &str)], route: Route) -> Result<Principal, Fault> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        route: Route,
+    ) -> Result<Principal, Fault> {
         let (uri, mut map): (Uri, _) = (uri.parse().unwrap(), HeaderMap::new());
         for (name, value) in headers {
             map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -70,17 +76,17 @@ impl Edge {
         self.auth.principal(&Head::new(&method, &uri, &map, peer, false, &[]), route).await
     }
 
-    async fn rest(&self, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Fault> {
+    pub async fn rest(&self, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Fault> {
         self.ask(Method::GET, uri, headers, Route::Rest).await
     }
 
-    async fn socket(&self, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Fault> {
+    pub async fn socket(&self, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Fault> {
         let mut all = vec![("upgrade", "websocket"), ("host", "hub.example")];
         all.extend(headers);
         self.ask(Method::GET, uri, &all, Route::Socket).await
     }
 
-    async fn put_user(&self, name: &str, role: Role, managed: bool) {
+    pub async fn put_user(&self, name: &str, role: Role, managed: bool) {
         let organization = OrganizationId::parse("o").unwrap();
         let row =
             Organization { id: organization.clone(), name: "o".into(), created_at: Timestamp(1), disabled_at: None };

@@ -1,8 +1,13 @@
 //! The edge of the hub, driven from outside: the built program, its command line, its first start, its credentials.
 
+mod answers;
 mod command_line;
 mod configuration;
 mod credentials;
 mod first_start;
+mod foreign_sessions;
 mod http;
 mod hub;
+mod issuers;
+mod passwords;
+mod signers;
