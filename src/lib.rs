@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod fanout;
 pub mod framing;
 pub mod http;
+pub mod limits;
 pub mod providers;
 pub mod store;
 pub mod telemetry;

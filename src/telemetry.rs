@@ -31,6 +31,7 @@ pub const BUILD_INFO: &str = "switchboard_build_info";
 pub const HTTP_REQUESTS: &str = "switchboard_http_requests_total";
 pub const HTTP_SECONDS: &str = "switchboard_http_request_seconds";
 pub const REFUSALS: &str = "switchboard_auth_refusals_total";
+pub const LIMITED: &str = "switchboard_limited_total";
 pub const SIGN_INS: &str = "switchboard_sign_ins_total";
 pub const CONNECTIONS: &str = "switchboard_connections";
 pub const TURNED_AWAY: &str = "switchboard_connections_turned_away_total";
@@ -66,6 +67,7 @@ pub const METRICS: &[Metric] = &[
     metric(HTTP_REQUESTS, Kind::Counter, "HTTP requests answered, by method and status"),
     metric(HTTP_SECONDS, Kind::Histogram, "seconds from a request's head to its answer's head"),
     metric(REFUSALS, Kind::Counter, "credentials refused, by code"),
+    metric(LIMITED, Kind::Counter, "what was refused because there was too much of it, by budget"),
     metric(SIGN_INS, Kind::Counter, "sign-in links used"),
     metric(CONNECTIONS, Kind::Gauge, "connections open now, by kind: socket or http"),
     metric(TURNED_AWAY, Kind::Counter, "connections turned away at accept: too many in all or from one address"),

@@ -15,8 +15,9 @@ providers → domain
 tools → domain
 store → domain
 auth → store, domain
-actors → domain, doors, framing, transport, fanout, providers, tools, store, crates/protocol
-http → domain, auth, transport
+limits → domain
+actors → domain, limits, doors, framing, transport, fanout, providers, tools, store, crates/protocol
+http → domain, auth, limits, transport
 cli → app, auth, store, domain
 app → all
 ";
@@ -39,9 +40,10 @@ actors::agent → actors, domain, providers, tools
 actors::conversation → actors, actors::agent, actors::registry, domain, failpoint, fanout, store, tools, transport
 actors::registry → actors, actors::conversation, domain
 actors::hub → actors, actors::conversation, actors::registry, domain, fanout, providers, store, tools, crates/protocol
-actors::connection → actors, actors::expiry, actors::standing, domain, doors, fanout, framing, transport, crates/protocol
+actors::connection → actors, actors::expiry, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
 actors::expiry → domain, transport
 actors::standing → domain, fanout, transport
+actors::underway → domain
 ";
 
 /// Crates that only these rooms may use: what is not listed may be used by all.
@@ -57,7 +59,7 @@ argon2 → auth
 awc → auth, providers, tools
 diesel → store
 diesel_migrations → store
-metrics → actors, app, auth, fanout, http, providers, store, telemetry
+metrics → actors, app, auth, fanout, http, limits, providers, store, telemetry
 metrics_exporter_prometheus → http, telemetry
 rustls → app, auth, cli, providers, tools, transport
 tokio → actors, app, auth, cli, fanout, http, providers, store, telemetry, tools, transport

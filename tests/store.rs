@@ -3,6 +3,12 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/audit.rs"]
+mod audit;
+#[path = "store/changes.rs"]
+mod changes;
+#[path = "store/devices.rs"]
+mod devices;
 #[path = "store/disk.rs"]
 mod disk;
 #[path = "store/ground.rs"]
@@ -13,9 +19,17 @@ mod identity;
 mod lists;
 #[path = "store/owner.rs"]
 mod owner;
+#[path = "store/prune.rs"]
+mod prune;
+#[path = "store/rights.rs"]
+mod rights;
 #[path = "store/rows.rs"]
 mod rows;
 #[path = "store/tenants.rs"]
 mod tenants;
+#[path = "store/tickets.rs"]
+mod tickets;
+#[path = "store/upgrade.rs"]
+mod upgrade;
 #[path = "store/writer.rs"]
 mod writer;

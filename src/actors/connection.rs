@@ -4,27 +4,29 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use protocol::{frames as wf, methods as wm};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::standing::{self, Standing};
+use super::underway::Underway;
 use super::{HubSettings, expiry};
 use crate::domain::channel::{Channel, Position};
 use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen};
 use crate::domain::ids::{ApprovalId, ConversationId};
 use crate::doors::gateway::flat_error;
+use crate::doors::rpc::PlainPublish;
 use crate::doors::{FLAT, NATIVE, rpc};
-use crate::error::{Code, Fault};
+use crate::error::{Code, Fault, close};
 use crate::fanout::{self, Workers};
 use crate::framing::Frame;
-use crate::transport::{Inbound, Outbound, Socket};
+use crate::limits::{FrameBucket, Limits, Pace, Place, Via};
+use crate::transport::{Close, Inbound, Outbound, Socket};
 
 /// The longest id of a request, in bytes.
 const ID_BYTES: usize = 128;
@@ -43,6 +45,7 @@ pub struct ConnectionKit {
     pub hub: Rc<dyn Hub>,
     pub workers: Workers,
     pub settings: Arc<HubSettings>,
+    pub limits: Arc<Limits>,
 }
 
 pub struct ConnectionActor {
@@ -51,11 +54,10 @@ pub struct ConnectionActor {
     /// Where it learns that its principal's rights are others now.
     standing: Rc<Standing>,
     outbound: Rc<Outbound>,
-    /// Made with the first request: most connections only listen.
-    permits: Option<Arc<Semaphore>>,
-    /// What changes what this connection hears is done in the order in which it came.
-    order: Option<Rc<Mutex<()>>>,
     requests: u64,
+    frames: FrameBucket,
+    /// Counted among the user's sockets until it is gone.
+    _place: Option<Place>,
 }
 
 /// The kind of a frame and its id, before anything else is looked at.
@@ -98,14 +100,15 @@ struct PublishFrame<'a> {
 
 impl ConnectionActor {
     /// Gives a new socket its actor. `caller.request_id` is the handshake's.
-    pub fn open(kit: Rc<ConnectionKit>, mut caller: Caller, socket: Socket) {
+    pub fn open(kit: Rc<ConnectionKit>, mut caller: Caller, place: Option<Place>, socket: Socket) {
         let Socket { outbound, inbound } = socket;
         let standing = standing::enter(&caller.principal, outbound.id().0);
         // Sockets with the same credential share one principal.
         standing.refresh(&mut caller);
         Self::create(|context| {
             context.add_stream(inbound);
-            Self { kit, caller, standing, outbound, permits: None, order: None, requests: 0 }
+            let frames = FrameBucket::default();
+            Self { kit, caller, standing, outbound, requests: 0, frames, _place: place }
         });
     }
 
@@ -125,8 +128,40 @@ impl ConnectionActor {
         self.push(&rpc::error_frame(fault, None, id));
     }
 
+    /// Counts a frame. Above the limit of its connection the next one is read later; false where it is the last.
+    fn in_time(&mut self, context: &mut Context<Self>) -> bool {
+        if !self.kit.limits.frames.is_on() {
+            return true;
+        }
+        let (wait, tell) = match self.kit.limits.frames.count(&mut self.frames, Instant::now()) {
+            Pace::Fine => return true,
+            Pace::Pause { wait, tell } => (wait, tell),
+            Pace::Enough => {
+                self.outbound.close(Close::new(close::ABUSE, "too many frames"));
+                return false;
+            }
+        };
+        if tell {
+            self.refuse(&Limits::too_many_frames(wait), None);
+        }
+        context.wait(actix_rt::time::sleep(wait).into_actor(self));
+        true
+    }
+
+    /// Refuses a message that is one too many of its user over sockets.
+    fn may_send(&self, command: &Command) -> Result<(), Fault> {
+        let sends = matches!(command, Command::Session(_, SessionCommand::Send(_) | SessionCommand::Retry { .. }));
+        if sends { self.kit.limits.message(&self.caller.principal, Via::Socket) } else { Ok(()) }
+    }
+
     fn text(&mut self, text: &str, context: &mut Context<Self>) {
         self.standing.refresh(&mut self.caller);
+        if let Some(plain) = rpc::plain_publish(text) {
+            if let Err(fault) = self.plain_publish(&plain) {
+                self.refuse(&fault, plain.id.filter(|id| checked_id(id).is_ok()));
+            }
+            return;
+        }
         let envelope: Envelope<'_> = match parse(text) {
             Ok(envelope) => envelope,
             Err(fault) => return self.refuse(&fault, None),
@@ -163,27 +198,25 @@ impl ConnectionActor {
         }
     }
 
-    /// Waits, without reading, where too many requests are under way; gives the place of the next one.
-    fn permit(&mut self, context: &mut Context<Self>) -> Arc<Semaphore> {
-        let limit = self.kit.settings.requests_in_flight;
-        let permits = self.permits.get_or_insert_with(|| Arc::new(Semaphore::new(limit))).clone();
-        if permits.available_permits() == 0 {
-            let free = permits.clone();
-            let wait = async move { drop(free.acquire().await) };
-            context.wait(wait.into_actor(self));
-        }
-        permits
+    /// What this connection's requests have in common while there are any.
+    fn underway(&self) -> Underway {
+        Underway::of(self.outbound.id().0, self.kit.settings.requests_in_flight)
     }
 
-    /// Runs a request beside the actor. First polls keep the order of arrival.
+    /// Runs a request beside the actor. First polls keep the order of arrival. Where too many are under way nothing
+    /// more is read.
     fn run(&mut self, context: &mut Context<Self>, work: impl Future<Output = Vec<Frame>> + 'static) {
-        let permits = self.permit(context);
-        let permit: Option<OwnedSemaphorePermit> = permits.clone().try_acquire_owned().ok();
+        let underway = self.underway();
+        if underway.is_full() {
+            let free = self.underway();
+            context.wait(async move { free.room().await }.into_actor(self));
+        }
+        let place = underway.try_enter();
         let (outbound, workers) = (self.outbound.clone(), self.kit.workers.clone());
         actix_rt::spawn(async move {
-            let _permit = match permit {
-                Some(permit) => Some(permit),
-                None => permits.acquire_owned().await.ok(),
+            let _place = match place {
+                Some(place) => place,
+                None => underway.enter().await,
             };
             let frames = work.await;
             // What was told before the answer was given is delivered before it.
@@ -199,16 +232,17 @@ impl ConnectionActor {
         checked_id(&frame.id)?;
         let limits = rpc::Limits { message_bytes: self.kit.settings.message_bytes };
         let command = rpc::decode(&frame.method, frame.params.map(RawValue::get), limits)?;
+        self.may_send(&command)?;
         let caller = self.next_caller();
         // Long pages one after the other, each into a queue with room: many at once must not look like a slow client.
         let long = matches!(command, Command::Session(_, SessionCommand::Messages { .. }));
-        let order = long.then(|| (self.order(), self.outbound.clone()));
+        let order = long.then(|| (self.underway(), self.outbound.clone()));
         let answer = self.kit.hub.call(caller, command);
         let id = frame.id;
         self.run(context, async move {
             let _turn = match &order {
                 Some((order, outbound)) => {
-                    let turn = order.lock().await;
+                    let turn = order.turn().await;
                     drained(outbound).await;
                     Some(turn)
                 }
@@ -222,17 +256,23 @@ impl ConnectionActor {
         Ok(())
     }
 
-    fn publish(&mut self, text: &str) -> Result<(), Fault> {
+    fn publish(&self, text: &str) -> Result<(), Fault> {
         let frame: PublishFrame<'_> = parse(text)?;
         if let Some(id) = &frame.id {
             checked_id(id)?;
         }
         let data = frame.data.map_or("null", RawValue::get);
         rpc::sound("data", data)?;
-        let data: Arc<str> = data.into();
-        let published = self.kit.hub.publish(&self.caller, &frame.channel, &frame.event, data, frame.id.is_some())?;
+        let plain = PlainPublish { channel: &frame.channel, event: &frame.event, data, id: frame.id.as_deref() };
+        self.plain_publish(&plain)
+    }
+
+    fn plain_publish(&self, frame: &PlainPublish<'_>) -> Result<(), Fault> {
+        frame.id.map_or(Ok(()), checked_id)?;
+        let confirm = frame.id.is_some();
+        let published = self.kit.hub.publish(&self.caller, frame.channel, frame.event, frame.data.into(), confirm)?;
         if let (Some(position), Some(id)) = (published, frame.id) {
-            let outbound = self.outbound.clone();
+            let (outbound, id) = (self.outbound.clone(), id.to_owned());
             actix_rt::spawn(async move {
                 outbound.push(&match position.await {
                     Ok(Position { epoch, seq }) => rpc::response_raw(&id, |out| {
@@ -250,12 +290,12 @@ impl ConnectionActor {
         check_subscription(frame.id.as_deref(), &frame.channels)?;
         let greeted = frame.id.is_some() || frame.since.is_some();
         let mut since: BTreeMap<String, Position> = frame.since.map(positions).unwrap_or_default();
-        let (channels, id, order) = (frame.channels, frame.id, self.order());
+        let (channels, id, order) = (frame.channels, frame.id, self.underway());
         let (hub, caller, outbound) = (self.kit.hub.clone(), self.next_caller(), self.outbound.clone());
         let (workers, limit) = (self.kit.workers.clone(), self.kit.settings.subscriptions);
         let connection = self.outbound.id().0;
         self.run(context, async move {
-            let _turn = order.lock().await;
+            let _turn = order.turn().await;
             let mut outcome = wm::SubscribeOutcome { subscribed: Vec::new(), refused: BTreeMap::new() };
             for name in unique(channels) {
                 drained(&outbound).await;
@@ -284,10 +324,10 @@ impl ConnectionActor {
     fn unsubscribe(&mut self, text: &str, context: &mut Context<Self>) -> Result<(), Fault> {
         let frame: wf::Unsubscribe = parse(text)?;
         check_subscription(frame.id.as_deref(), &frame.channels)?;
-        let (hub, caller, order) = (self.kit.hub.clone(), self.caller.clone(), self.order());
+        let (hub, caller, order) = (self.kit.hub.clone(), self.caller.clone(), self.underway());
         let connection = self.outbound.id().0;
         self.run(context, async move {
-            let _turn = order.lock().await;
+            let _turn = order.turn().await;
             let listened = |name: &String| {
                 let channel = Channel::parse(name);
                 channel.is_ok_and(|channel| hub.unlisten(connection, &caller, &channel, NATIVE))
@@ -296,10 +336,6 @@ impl ConnectionActor {
             answer(frame.id, &wm::UnsubscribeOutcome { unsubscribed })
         });
         Ok(())
-    }
-
-    fn order(&mut self) -> Rc<Mutex<()>> {
-        self.order.get_or_insert_default().clone()
     }
 
     /// The flat form: from its first message on, the socket hears that conversation.
@@ -311,6 +347,7 @@ impl ConnectionActor {
             let session = frame.session_id.map(|id| ConversationId::parse(&id)).transpose();
             let session = session.map_err(|_| Fault::not_found("session"))?;
             let new = NewMessage { content: frame.content, attachments, model: None, busy: None, once: None };
+            self.kit.limits.message(&self.caller.principal, Via::Socket)?;
             Ok((session, new))
         });
         let (session, new) = match decoded {
@@ -318,9 +355,9 @@ impl ConnectionActor {
             Err(fault) => return self.push(&flat_error(&fault, None, None)),
         };
         let (hub, caller, connection) = (self.kit.hub.clone(), self.next_caller(), self.outbound.id().0);
-        let (order, limit) = (self.order(), self.kit.settings.subscriptions);
+        let (order, limit) = (self.underway(), self.kit.settings.subscriptions);
         self.run(context, async move {
-            let _turn = order.lock().await;
+            let _turn = order.turn().await;
             match flat_send(hub, caller, (connection, limit), session, new).await {
                 Ok(()) => Vec::new(),
                 Err(fault) => vec![flat_error(&fault, session, None)],
@@ -476,6 +513,9 @@ impl Actor for ConnectionActor {
 
 impl StreamHandler<Inbound> for ConnectionActor {
     fn handle(&mut self, item: Inbound, context: &mut Self::Context) {
+        if !matches!(item, Inbound::Closed { .. }) && !self.in_time(context) {
+            return;
+        }
         match item {
             Inbound::Text(text) => self.text(&text, context),
             Inbound::Binary(_) => {

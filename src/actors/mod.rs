@@ -16,6 +16,7 @@ mod expiry;
 pub mod hub;
 pub mod registry;
 pub mod standing;
+mod underway;
 
 use std::cell::RefCell;
 use std::sync::Arc;

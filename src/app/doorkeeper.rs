@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -13,8 +14,10 @@ use crate::actors::standing;
 use crate::auth::{Authenticator, Head, Route};
 use crate::config::Config;
 use crate::domain::command::Caller;
-use crate::error::Fault;
+use crate::domain::principal::Principal;
+use crate::error::{Code, Fault};
 use crate::http::{RequestId, fault_json};
+use crate::limits::{Place, Stranger};
 use crate::transport::{Admitted, Doorkeeper, Opener, Refusal, SocketLimits, UpgradeRequest};
 
 /// The raw-socket doors, by path.
@@ -37,7 +40,30 @@ fn refusal(fault: &Fault, request_id: &str) -> Refusal {
     if fault.code.row().http_status == 401 {
         headers.push((actix_http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
     }
+    if let Some(seconds) = fault.details.as_ref().and_then(|details| details["retryAfter"].as_u64()) {
+        headers.push((actix_http::header::RETRY_AFTER, HeaderValue::from(seconds)));
+    }
     Refusal { status: fault.code.row().http_status, body: Bytes::from(body), headers }
+}
+
+/// Who knocks, and the place that its socket takes. Nobody's credential is looked at where an address has shown too
+/// many wrong ones; who shows none is a stranger, and one too many is told so.
+async fn admitted(
+    auth: &Authenticator,
+    kit: &ConnectionKit,
+    head: &Head<'_>,
+) -> Result<(Principal, Option<Place>), Fault> {
+    let limits = &kit.limits;
+    limits.look(Stranger::Refused, head.peer, Instant::now()).or_fault("refused", "too many wrong credentials")?;
+    let found = auth.principal(head, Route::Socket).await;
+    let now = Instant::now();
+    if found.as_ref().is_err_and(|fault| fault.code == Code::Unauthorized) {
+        limits.stranger(Stranger::Request, head.peer, now).or_fault("strangers", "too many requests")?;
+        limits.stranger(Stranger::Refused, head.peer, now);
+    }
+    let principal = found?;
+    let place = limits.connect(&principal, now)?;
+    Ok((principal, place))
 }
 
 impl Doorkeeper for HubDoorkeeper {
@@ -60,7 +86,7 @@ impl Doorkeeper for HubDoorkeeper {
             let trusted = &config.server.trusted_proxies;
             let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
             let before = told.number();
-            let principal = auth.principal(&head, Route::Socket).await.map_err(|fault| {
+            let (principal, place) = admitted(&auth, &kit, &head).await.map_err(|fault| {
                 auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());
                 refuse(&fault)
             })?;
@@ -72,7 +98,7 @@ impl Doorkeeper for HubDoorkeeper {
             let id = HeaderValue::from_str(request_id.as_str()).ok();
             let open = Opener::here(move |socket| {
                 let principal = caller.principal.clone();
-                ConnectionActor::open(kit, caller, socket);
+                ConnectionActor::open(kit, caller, place, socket);
                 // Rights changed while the handshake was under way, perhaps these.
                 if told.number() != before {
                     standing::review(&principal.organization, Some(&principal.user), &confirm(&auth));

@@ -29,6 +29,7 @@ use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
 use crate::fanout::{self, Workers};
 use crate::http::{self, Edge, Readiness};
+use crate::limits::Limits;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
@@ -92,10 +93,13 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
     let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
+    let limits = Arc::new(Limits::new(&config.limits));
     let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));
-    let edge = web::Data::new(Edge { config: config.clone(), auth: auth.clone(), accounts, metrics, readiness });
+    let (edge_config, edge_limits) = (config.clone(), limits.clone());
+    let edge = Edge { config: edge_config, auth: auth.clone(), accounts, limits: edge_limits, metrics, readiness };
+    let edge = web::Data::new(edge);
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
-    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory };
+    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits };
     // Read before anybody is let in: what changes from here on is told to the sockets.
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
     let told = Told::default();
@@ -126,6 +130,7 @@ struct Hubs {
     shared: Shared,
     registry: Addr<Registry>,
     directory: Directory,
+    limits: Arc<Limits>,
 }
 
 impl Hubs {
@@ -133,7 +138,8 @@ impl Hubs {
         let worker = transport::current_worker().unwrap_or_default();
         let hub: Rc<dyn Hub> =
             Rc::new(LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker));
-        Rc::new(ConnectionKit { hub, workers: self.shared.workers.clone(), settings: self.shared.settings.clone() })
+        let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.clone());
+        Rc::new(ConnectionKit { hub, workers, settings, limits: self.limits.clone() })
     }
 }
 
@@ -163,6 +169,8 @@ fn listen(
     let (total, each) = config.server.connection_limits(telemetry::open_files_limit());
     (settings.max_connections, settings.max_per_address) = (total, each);
     settings.head_timeout = Duration::from_secs(config.limits.head_seconds);
+    settings.stall_timeout = Duration::from_secs(config.limits.stall_seconds);
+    settings.body_timeout = Duration::from_secs(config.limits.body_seconds);
     let on_worker = {
         let (config, hubs) = (config.clone(), hubs.clone());
         move |worker: usize| {
@@ -189,12 +197,15 @@ fn listen(
         }
     };
     let edge = edge.clone();
+    let body_bytes = config.limits.frame_bytes;
     let app = move || {
         App::new()
             .app_data(edge.clone())
             .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
+            .wrap(middleware::from_fn(http::limit::limited))
             .wrap(middleware::from_fn(http::around))
             .configure(http::routes)
+            .configure(http::limit::bodies(body_bytes))
     };
     transport::serve(settings, on_worker, doorkeeper, app).map_err(|error| error.to_string())
 }

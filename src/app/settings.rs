@@ -11,9 +11,7 @@ use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
 use crate::fanout::{Pool, RingLimits};
-use crate::providers::{
-    AnthropicSettings, DemoSettings, OpenAiSettings, ProviderSettings, Providers, TransportSettings, http,
-};
+use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, TransportSettings, http};
 use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
 
@@ -89,28 +87,20 @@ pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
     };
     let mut transport = transport;
     transport.retry.attempts = from.retries.saturating_add(1);
-    let key = |api: &LlmApi| Some(api.api_key.clone()).filter(|key| !key.expose_secret().is_empty());
-    let openai = OpenAiSettings {
-        base_url: from.openai.base_url.clone(),
-        api_key: key(&from.openai),
-        model: from.openai.model.clone(),
+    let api = |api: &LlmApi| ApiSettings {
+        base_url: api.base_url.clone(),
+        api_key: Some(api.api_key.clone()).filter(|key| !key.expose_secret().is_empty()),
+        model: api.model.clone(),
         models: Vec::new(),
         transport: transport.clone(),
-    };
-    let anthropic = AnthropicSettings {
-        base_url: from.anthropic.base_url.clone(),
-        api_key: key(&from.anthropic),
-        model: from.anthropic.model.clone(),
-        models: Vec::new(),
-        transport,
     };
     let demo = DemoSettings { interval: Duration::from_millis(from.demo.word_interval_ms) };
     let mut list = vec![("demo".to_owned(), ProviderSettings::Demo(demo))];
     if from.openai.configured {
-        list.push(("openai".to_owned(), ProviderSettings::OpenAi(openai)));
+        list.push(("openai".to_owned(), ProviderSettings::OpenAi(api(&from.openai))));
     }
     if from.anthropic.configured {
-        list.push(("anthropic".to_owned(), ProviderSettings::Anthropic(anthropic)));
+        list.push(("anthropic".to_owned(), ProviderSettings::Anthropic(api(&from.anthropic))));
     }
     let mut fetch = HttpFetchSettings::default();
     if let Some(tool) = config.tools.get("http_fetch") {

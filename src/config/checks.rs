@@ -239,7 +239,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 36] = [
+    let rows: [(&str, u64, u64, u64); 37] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -253,6 +253,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("limits.pong_seconds", limits.pong_seconds, 1, 3600),
         ("limits.stall_seconds", limits.stall_seconds, 1, 3600),
         ("limits.head_seconds", limits.head_seconds, 1, 600),
+        ("limits.body_seconds", limits.body_seconds, 1, 3600),
         ("limits.requests_in_flight", limits.requests_in_flight as u64, 1, 100_000),
         ("limits.subscriptions", limits.subscriptions as u64, 1, 1_000_000),
         ("limits.ring_bytes", limits.ring_bytes as u64, 65_536, 1 << 40),
@@ -272,7 +273,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("auth.remember_ms", config.auth.remember_ms, 0, 60_000),
         ("auth.ticket_seconds", config.auth.ticket_seconds, 1, 300),
         ("pairing.code_length", config.pairing.code_length as u64, 6, 12),
-        ("pairing.seconds", config.pairing.seconds, 10, 3600),
+        ("pairing.seconds", config.pairing.seconds, 1, 3600),
         ("database.pool", config.database.pool.into(), 1, 256),
         ("providers.demo.word_interval_ms", config.providers.demo.word_interval_ms, 0, 60_000),
         ("providers.retries", config.providers.retries.into(), 0, 20),
@@ -289,6 +290,21 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
     ] {
         if !(1..=86_400).contains(&value) {
             return refuse(format!("{key}: {value} is not between 1 and 86400"));
+        }
+    }
+    let (rates, most) = (limits, 100_000_000);
+    for (key, value) in [
+        ("limits.frames_per_second", rates.frames_per_second),
+        ("limits.socket_messages_per_minute", rates.socket_messages_per_minute),
+        ("limits.messages_per_minute", rates.messages_per_minute),
+        ("limits.requests_per_minute", rates.requests_per_minute),
+        ("limits.strangers_per_minute", rates.strangers_per_minute),
+        ("limits.sign_ins_per_minute", rates.sign_ins_per_minute),
+        ("limits.refused_per_minute", rates.refused_per_minute),
+        ("limits.connections_per_user", rates.connections_per_user),
+    ] {
+        if value > most {
+            return refuse(format!("{key}: {value} is not between 0 and {most}"));
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Channel names: what one may subscribe to, spelled in exactly one way.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::ids::{ConversationId, OrganizationId, ProjectId, UserId};
@@ -63,11 +65,12 @@ fn application_name(rest: &str) -> Result<Arc<str>, BadChannel> {
 }
 
 fn check_application(rest: &str) -> Result<(), BadChannel> {
-    let known = |b: u8| b.is_ascii_alphanumeric() || b"_.:-/".contains(&b);
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-' | b'/');
+    let dots = |two: &[u8]| two == b"..";
     if rest.len() > MAX_NAME - 4 {
         return Err(BadChannel("a channel's name has at most 256 bytes"));
     }
-    if rest.is_empty() || !rest.bytes().all(known) || rest.contains("..") {
+    if rest.is_empty() || !rest.bytes().all(known) || rest.as_bytes().windows(2).any(dots) {
         return Err(BadChannel("an app channel's name has letters, digits and _ . : - / and no two dots in a row"));
     }
     Ok(())
@@ -86,10 +89,10 @@ impl fmt::Display for Channel {
 }
 
 /// A channel of an organization: two organizations' `app:x` are two channels.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChannelKey(Arc<KeyInner>);
 
-#[derive(PartialEq, Eq, Hash, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 struct KeyInner {
     organization: OrganizationId,
     name: Box<str>,
@@ -98,13 +101,6 @@ struct KeyInner {
 impl ChannelKey {
     pub fn new(organization: OrganizationId, channel: &Channel) -> Self {
         Self(Arc::new(KeyInner { organization, name: channel.to_string().into() }))
-    }
-
-    /// An application channel by its whole name; the hot path of publishing.
-    pub fn application(organization: OrganizationId, name: &str) -> Result<Self, BadChannel> {
-        let rest = name.strip_prefix("app:").ok_or(BadChannel("only app: channels can be published to"))?;
-        check_application(rest)?;
-        Ok(Self(Arc::new(KeyInner { organization, name: name.into() })))
     }
 
     pub fn organization(&self) -> &OrganizationId {
@@ -119,6 +115,85 @@ impl ChannelKey {
     /// The name as it stands on the wire.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+}
+
+/// What a table of channels can be asked by: a key, or a name that no key was made of.
+pub trait Named {
+    fn organization(&self) -> &OrganizationId;
+
+    /// The name as it stands on the wire.
+    fn name(&self) -> &str;
+}
+
+impl Named for ChannelKey {
+    fn organization(&self) -> &OrganizationId {
+        &self.0.organization
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Hash for dyn Named + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.organization().hash(state);
+        self.name().hash(state);
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.organization() == other.organization()
+    }
+}
+
+impl Eq for dyn Named + '_ {}
+
+/// As its [`Named`] does: a table is asked by either.
+impl Hash for ChannelKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self as &dyn Named).hash(state);
+    }
+}
+
+impl<'a> Borrow<dyn Named + 'a> for ChannelKey {
+    fn borrow(&self) -> &(dyn Named + 'a) {
+        self
+    }
+}
+
+/// An application channel by its whole name, checked: the hot path of publishing.
+#[derive(Clone, Copy, Debug)]
+pub struct ApplicationName<'a> {
+    organization: &'a OrganizationId,
+    name: &'a str,
+}
+
+impl<'a> ApplicationName<'a> {
+    /// # Errors
+    /// The name is none of an application channel.
+    pub fn parse(organization: &'a OrganizationId, name: &'a str) -> Result<Self, BadChannel> {
+        let rest = name.strip_prefix("app:").ok_or(BadChannel("only app: channels can be published to"))?;
+        check_application(rest)?;
+        Ok(Self { organization, name })
+    }
+}
+
+impl Named for ApplicationName<'_> {
+    fn organization(&self) -> &OrganizationId {
+        self.organization
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+impl From<ApplicationName<'_>> for ChannelKey {
+    fn from(known: ApplicationName<'_>) -> Self {
+        Self(Arc::new(KeyInner { organization: known.organization.clone(), name: known.name.into() }))
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use super::Published;
 use super::inbox::{Mail, Workers};
 use super::ring::{Ring, RingLimits, TextOf};
+use super::{Published, Recalled};
 use crate::domain::channel::{ChannelKey, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Greeting, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
@@ -238,7 +238,7 @@ impl Home {
             && let Some(missed) = self.ring.after(since.seq, &self.template(at), text_of, usize::MAX)
         {
             let mut frames = DIALECTS[usize::from(dialect.0)].greeting(&self.greet(true, since.seq, None));
-            frames.extend(encode(&missed, dialect));
+            frames.extend(self.encode(&missed, dialect, at));
             return frames;
         }
         match opening {
@@ -259,7 +259,7 @@ impl Home {
             Opening::AsOf { seq, snapshot } => {
                 let mut frames = DIALECTS[usize::from(dialect.0)].greeting(&self.greet(false, seq, Some(snapshot)));
                 let later = self.ring.after(seq, &self.template(at), text_of, usize::MAX).unwrap_or_default();
-                frames.extend(encode(&later, dialect));
+                frames.extend(self.encode(&later, dialect, at));
                 frames
             }
         }
@@ -286,8 +286,8 @@ impl Home {
         let missed = if held { self.ring.after(seq, &self.template(at), text_of, PULL_BYTES) } else { None };
         let (frames, next) = match missed {
             Some(missed) => {
-                let next = missed.last().map_or(seq, |p| p.numbered.seq);
-                (encode(&missed, dialect), next)
+                let next = missed.last().map_or(seq, Recalled::seq);
+                (self.encode(&missed, dialect, at), next)
             }
             None if greeted => {
                 let snapshot = snapshot(self.presence());
@@ -412,23 +412,25 @@ impl Home {
         limit: usize,
         at: Timestamp,
         text_of: TextOf<'_>,
-    ) -> Option<Vec<Arc<Published>>> {
+    ) -> Option<Vec<Arc<Numbered>>> {
         let from = match since {
             Some(since) if !self.can_resume(since) => return None,
             Some(since) => since.seq,
             None => 0,
         };
-        let mut found = self.ring.after(from, &self.template(at), text_of, usize::MAX)?;
+        let template = self.template(at);
+        let mut found = self.ring.after(from, &template, text_of, usize::MAX)?;
         if found.len() > limit {
             match since {
                 Some(_) => found.truncate(limit),
                 None => drop(found.drain(..found.len() - limit)),
             }
         }
-        Some(found)
+        found.iter().map(|recalled| recalled.numbered(&template).map(Arc::new)).collect()
     }
-}
 
-fn encode(events: &[Arc<Published>], dialect: DialectId) -> Vec<Frame> {
-    events.iter().flat_map(|published| published.encoded(dialect).frames().to_vec()).collect()
+    fn encode(&self, events: &[Recalled], dialect: DialectId, at: Timestamp) -> Vec<Frame> {
+        let template = self.template(at);
+        events.iter().flat_map(|recalled| recalled.frames(dialect, &template)).collect()
+    }
 }

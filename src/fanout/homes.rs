@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
 use super::inbox::{Mail, Workers};
 use super::ring::RingLimits;
-use crate::domain::channel::{Channel, ChannelKey, Position};
+use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Named, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::{Source, SystemSource, Timestamp};
@@ -105,11 +105,14 @@ thread_local! {
 /// The same on every worker of this process; another process hashes for itself.
 static HASHER: std::sync::LazyLock<ahash::RandomState> = std::sync::LazyLock::new(ahash::RandomState::new);
 
-fn home_worker(workers: &Workers, key: &ChannelKey) -> usize {
+fn home_worker(workers: &Workers, key: &dyn Named) -> usize {
+    if workers.count() == 1 {
+        return 0;
+    }
     let mut hasher = HASHER.build_hasher();
     hasher.write(key.organization().as_str().as_bytes());
     hasher.write(key.name().as_bytes());
-    hasher.finish() as usize % workers.count().max(1)
+    hasher.finish() as usize % workers.count()
 }
 
 fn now() -> Timestamp {
@@ -195,8 +198,7 @@ pub(super) fn receive(workers: &Workers, mail: HomeMail) {
         HomeMail::History { key, since, limit, answer } => {
             let found = with_known(&key, |home| {
                 let events = home.history(since.as_ref(), limit, now(), &|_, _| None);
-                let numbered = |p: Arc<super::Published>| Arc::new(p.numbered.clone());
-                (home.position(), events.map(|found| found.into_iter().map(numbered).collect()))
+                (home.position(), events)
             });
             if let Some(found) = found {
                 let _ = answer.send(found);
@@ -206,10 +208,12 @@ pub(super) fn receive(workers: &Workers, mail: HomeMail) {
 }
 
 fn publish_here(workers: &Workers, key: &ChannelKey, event: Event, limits: RingLimits) -> Position {
-    with_home(workers, key, limits, |home| {
-        home.publish(event, now());
-        home.position()
-    })
+    with_home(workers, key, limits, |home| publish_at(home, event))
+}
+
+fn publish_at(home: &mut Home, event: Event) -> Position {
+    home.publish(event, now());
+    home.position()
 }
 
 fn attach_here(home: &mut Home, request: AttachRequest) -> bool {
@@ -240,16 +244,22 @@ fn renew_here(home: &mut Home, connection: ConnectionNumber, dialect: DialectId,
 /// Publishes to an application channel. On the home's own worker the position comes at once.
 pub fn publish(
     workers: &Workers,
-    key: ChannelKey,
+    channel: ApplicationName<'_>,
     event: Event,
     limits: RingLimits,
     answer: Option<oneshot::Sender<Position>>,
 ) {
-    let worker = home_worker(workers, &key);
+    let worker = home_worker(workers, &channel);
     if current_worker() == Some(worker) {
-        let position = publish_here(workers, &key, event, limits);
+        // A home that is there is found by its name: no key is made for it.
+        let known = HOMES.with_borrow(|homes| homes.get(&channel as &dyn Named).cloned());
+        let position = match known {
+            Some(home) => publish_at(&mut home.borrow_mut(), event),
+            None => publish_here(workers, &channel.into(), event, limits),
+        };
         answer.map(|answer| answer.send(position));
     } else {
+        let key = channel.into();
         workers.send(worker, Mail::Home(HomeMail::Publish { key, event, limits, answer }));
     }
 }

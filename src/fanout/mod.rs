@@ -13,7 +13,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::domain::event::Numbered;
 use crate::domain::hub::DialectId;
-use crate::doors::{DIALECTS, Encoded};
+use crate::domain::ids::Timestamp;
+use crate::doors::{DIALECTS, Encoded, NATIVE, rpc};
+use crate::framing::Frame;
 
 pub use home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
 pub use homes::{AttachRequest, HomeState, announce, attach, begin, close_all, detach, history, presence, publish};
@@ -36,5 +38,49 @@ impl Published {
     pub fn encoded(&self, dialect: DialectId) -> &Encoded {
         let row = usize::from(dialect.0);
         self.encoded[row].get_or_init(|| DIALECTS[row].event(&self.numbered))
+    }
+}
+
+/// What a ring gives back.
+#[derive(Debug)]
+enum Recalled {
+    Event(Arc<Published>),
+    /// What a client published, as its frame on the native wire.
+    Frame {
+        seq: u64,
+        at: Timestamp,
+        frame: Frame,
+    },
+}
+
+impl Recalled {
+    fn seq(&self) -> u64 {
+        match self {
+            Self::Event(published) => published.numbered.seq,
+            Self::Frame { seq, .. } => *seq,
+        }
+    }
+
+    /// Its frames in a dialect. `template` is of the same channel and epoch.
+    fn frames(&self, dialect: DialectId, template: &Numbered) -> Vec<Frame> {
+        match self {
+            Self::Event(published) => published.encoded(dialect).frames().to_vec(),
+            Self::Frame { frame, .. } if dialect == NATIVE => vec![frame.clone()],
+            Self::Frame { .. } => match self.numbered(template) {
+                Some(numbered) => DIALECTS[usize::from(dialect.0)].event(&numbered).frames().to_vec(),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// The event itself. `None` where its frame cannot be read.
+    fn numbered(&self, template: &Numbered) -> Option<Numbered> {
+        match self {
+            Self::Event(published) => Some(published.numbered.clone()),
+            Self::Frame { seq, at, frame } => {
+                let event = rpc::published(frame.payload_bytes())?;
+                Some(Numbered { seq: *seq, from_seq: *seq, at: *at, event, ..template.clone() })
+            }
+        }
     }
 }

@@ -1,13 +1,16 @@
-//! The newest events of a channel, to catch up from. Deltas are kept as offsets into the part's own text.
+//! The newest events of a channel, to catch up from. Deltas are kept as offsets into the part's own text, and what
+//! clients published as the frame that was made of it: there are many such rings, and what they hold is seldom read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Published;
+use super::{Published, Recalled};
 use crate::domain::event::{Event, Growing, Numbered};
 use crate::domain::ids::{ConversationId, MessageId, PartId, Timestamp, TurnId};
 use crate::domain::message::{Part, PartBody};
+use crate::doors::{Encoded, NATIVE};
+use crate::framing::Frame;
 
 /// What one ring may hold, and what all together.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +49,18 @@ pub type TextOf<'a> = &'a dyn Fn(MessageId, PartId) -> Option<&'a str>;
 #[derive(Debug)]
 enum Entry {
     Whole(Arc<Published>),
-    Run(Run),
+    Published(Bare),
+    Run(Box<Run>),
+}
+
+/// What a client published, as the native wire has it.
+#[derive(Debug)]
+struct Bare {
+    seq: u64,
+    at: Timestamp,
+    /// Bytes of the data alone.
+    weight: u32,
+    frame: Frame,
 }
 
 /// Deltas of one part, one after the other: four bytes each.
@@ -69,6 +83,7 @@ impl Entry {
     fn first_seq(&self) -> u64 {
         match self {
             Self::Whole(published) => published.numbered.from_seq,
+            Self::Published(bare) => bare.seq,
             Self::Run(run) => run.first_seq,
         }
     }
@@ -76,13 +91,14 @@ impl Entry {
     fn last_seq(&self) -> u64 {
         match self {
             Self::Whole(published) => published.numbered.seq,
+            Self::Published(bare) => bare.seq,
             Self::Run(run) => run.first_seq + run.ends.len() as u64 - 1,
         }
     }
 
     fn count(&self) -> usize {
         match self {
-            Self::Whole(_) => 1,
+            Self::Whole(_) | Self::Published(_) => 1,
             Self::Run(run) => run.ends.len(),
         }
     }
@@ -90,6 +106,7 @@ impl Entry {
     fn at(&self) -> Timestamp {
         match self {
             Self::Whole(published) => published.numbered.at,
+            Self::Published(bare) => bare.at,
             Self::Run(run) => run.at,
         }
     }
@@ -97,6 +114,7 @@ impl Entry {
     fn bytes(&self) -> usize {
         match self {
             Self::Whole(published) => 300 + weight(&published.numbered.event),
+            Self::Published(bare) => 300 + bare.weight as usize,
             Self::Run(run) => 120 + 4 * run.ends.len(),
         }
     }
@@ -207,13 +225,7 @@ impl Ring {
 
     /// Everything after `seq`, oldest first, runs of deltas merged, until about `bytes` of text. `None` where a part's
     /// text is gone. The last one's seq tells how far it went.
-    pub fn after(
-        &self,
-        seq: u64,
-        template: &Numbered,
-        text_of: TextOf<'_>,
-        bytes: usize,
-    ) -> Option<Vec<Arc<Published>>> {
+    pub fn after(&self, seq: u64, template: &Numbered, text_of: TextOf<'_>, bytes: usize) -> Option<Vec<Recalled>> {
         let mut found = Vec::new();
         let mut weighed = 0;
         let from = self.entries.partition_point(|e| e.last_seq() <= seq);
@@ -224,12 +236,16 @@ impl Ring {
             match entry {
                 Entry::Whole(published) => {
                     weighed += 300 + weight(&published.numbered.event);
-                    found.push(published.clone());
+                    found.push(Recalled::Event(published.clone()));
+                }
+                Entry::Published(Bare { seq, at, frame, .. }) => {
+                    weighed += entry.bytes();
+                    found.push(Recalled::Frame { seq: *seq, at: *at, frame: frame.clone() });
                 }
                 Entry::Run(run) => {
                     let (merged, length) = merge(run, seq, template, text_of)?;
                     weighed += 200 + length;
-                    found.push(merged);
+                    found.push(Recalled::Event(merged));
                 }
             }
         }
@@ -244,18 +260,25 @@ impl Drop for Ring {
 }
 
 fn entry(published: &Arc<Published>) -> Entry {
-    match &published.numbered.event {
-        Event::Delta { conversation, turn, message, part, kind, offset, text } => Entry::Run(Run {
+    let Numbered { seq, at, event, .. } = &published.numbered;
+    match event {
+        Event::Application { data, .. } => match published.encoded(NATIVE) {
+            Encoded::One(frame) => {
+                Entry::Published(Bare { seq: *seq, at: *at, weight: data.len() as u32, frame: frame.clone() })
+            }
+            _ => Entry::Whole(published.clone()),
+        },
+        Event::Delta { conversation, turn, message, part, kind, offset, text } => Entry::Run(Box::new(Run {
             conversation: *conversation,
             turn: *turn,
             message: *message,
             part: *part,
             kind: *kind,
-            first_seq: published.numbered.seq,
+            first_seq: *seq,
             start: *offset as u32,
             ends: vec![(offset + text.len()) as u32],
-            at: published.numbered.at,
-        }),
+            at: *at,
+        })),
         _ => Entry::Whole(published.clone()),
     }
 }
@@ -342,7 +365,7 @@ mod tests {
         }
         for since in 0..3 {
             let found = ring.after(since, &delta(9, 0, "").numbered, &|_, _| Some(&text), usize::MAX).expect("held");
-            let [one] = found.as_slice() else { panic!("{found:?}") };
+            let [Recalled::Event(one)] = found.as_slice() else { panic!("{found:?}") };
             let Event::Delta { text: merged, .. } = &one.numbered.event else { panic!("{one:?}") };
             assert_eq!((one.numbered.from_seq, one.numbered.seq), (since + 1, 3));
             assert_eq!(**merged, words[since as usize..].concat());

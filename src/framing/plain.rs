@@ -1,24 +1,31 @@
 //! One JSON text per WebSocket frame: a message that is encoded once and then shared by every queue.
 
-use bytes::{Buf, Bytes};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 /// Longest header of an unmasked RFC 6455 frame: two bytes and a 64-bit length.
 const HEADER_ROOM: usize = 10;
 
-/// Most events fit into this and are serialised without growing their buffer.
-const USUAL: usize = 256;
+/// A thread's buffer that has grown beyond this is given back, in bytes.
+const KEPT: usize = 64 << 10;
+
+thread_local! {
+    /// Frames are written here and then copied to a place of exactly their size.
+    static DESK: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 
-/// A whole, unmasked (server to client) WebSocket data frame: header and payload in one allocation.
+/// A whole, unmasked (server to client) WebSocket data frame: count, header and payload in one allocation.
 ///
 /// Cloning shares the bytes. Long polling and SSE take [`Frame::payload`], WebSockets [`Frame::wire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    wire: Bytes,
-    header: u8,
+    wire: Arc<[u8]>,
 }
 
 impl Frame {
@@ -33,23 +40,30 @@ impl Frame {
     }
 
     /// A text frame whose payload `write` appends to the vector it is given (which is not empty: room
-    /// for the header comes first and must be left alone). The bytes are not copied again.
+    /// for the header comes first and must be left alone).
     pub fn build(write: impl FnOnce(&mut Vec<u8>)) -> Frame {
-        let mut out = Vec::with_capacity(USUAL);
-        out.resize(HEADER_ROOM, 0);
-        write(&mut out);
-        Frame::seal(out, TEXT)
+        Frame::sealed(TEXT, write)
     }
 
     fn copy(payload: &[u8], opcode: u8) -> Frame {
-        let mut out = Vec::with_capacity(HEADER_ROOM + payload.len());
+        Frame::sealed(opcode, |out| out.extend_from_slice(payload))
+    }
+
+    /// A frame in the making has a buffer that is warm; the finished one takes no more than its bytes and a count.
+    fn sealed(opcode: u8, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        let mut out = DESK.take();
+        out.clear();
         out.resize(HEADER_ROOM, 0);
-        out.extend_from_slice(payload);
-        Frame::seal(out, opcode)
+        write(&mut out);
+        let frame = Frame::seal(&mut out, opcode);
+        if out.capacity() <= KEPT {
+            DESK.set(out);
+        }
+        frame
     }
 
     /// Fills in the header right before the payload, which starts at `HEADER_ROOM`.
-    fn seal(mut out: Vec<u8>, opcode: u8) -> Frame {
+    fn seal(out: &mut [u8], opcode: u8) -> Frame {
         let payload = out.len() - HEADER_ROOM;
         let header = match payload {
             0..=125 => 2,
@@ -69,18 +83,27 @@ impl Frame {
                 out[start + 2..HEADER_ROOM].copy_from_slice(&(payload as u64).to_be_bytes());
             }
         }
-        let mut wire = Bytes::from(out);
-        wire.advance(start);
-        Frame { wire, header: header as u8 }
+        Frame { wire: Arc::from(&out[start..]) }
     }
 
     /// The payload alone, sharing this frame's allocation.
     pub fn payload(&self) -> Bytes {
-        self.wire.slice(usize::from(self.header)..)
+        let header = self.wire.len() - self.payload_bytes().len();
+        Bytes::from_owner(self.wire.clone()).slice(header..)
+    }
+
+    /// The payload, where it lies.
+    pub fn payload_bytes(&self) -> &[u8] {
+        let header = match self.wire.get(1) {
+            Some(127) => HEADER_ROOM,
+            Some(126) => 4,
+            _ => 2,
+        };
+        &self.wire[header..]
     }
 
     /// Header and payload, as they go onto a WebSocket.
-    pub fn wire(&self) -> &Bytes {
+    pub fn wire(&self) -> &Arc<[u8]> {
         &self.wire
     }
 

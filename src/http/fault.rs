@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError, web};
 use serde_json::{Value, json};
@@ -67,6 +67,7 @@ pub(super) fn json_errors() -> web::JsonConfig {
             }
             JsonPayloadError::ContentType => Fault::field("content-type", "must be application/json"),
             JsonPayloadError::Deserialize(error) => Fault::new(Code::BadRequest, format!("body: {error}")),
+            JsonPayloadError::Payload(PayloadError::Incomplete(_)) => return error.into(),
             _ => Fault::new(Code::BadRequest, "body: not readable"),
         };
         Refusal(fault).into()

@@ -5,6 +5,7 @@ mod endpoint;
 mod fault;
 mod health;
 mod identity;
+pub mod limit;
 mod metrics;
 mod page;
 
@@ -19,6 +20,7 @@ use crate::auth::{Authenticator, Route};
 use crate::config::Config;
 use crate::domain::principal::Principal;
 use crate::error::Fault;
+use crate::limits::Limits;
 use crate::telemetry::Metrics;
 
 pub use around::{RequestId, around};
@@ -31,15 +33,22 @@ pub struct Edge {
     pub config: Arc<Config>,
     pub auth: Arc<Authenticator>,
     pub accounts: Accounts,
+    pub limits: Arc<Limits>,
     pub metrics: Metrics,
     pub readiness: Readiness,
 }
 
 impl Edge {
-    /// Who sent this request, by token or cookie.
+    /// Who sent this request, by token or cookie. The request is one of that user's; asked again, it is not counted
+    /// again.
+    ///
+    /// # Errors
+    /// Those of [`Authenticator::principal`], and `rate_limited` where the user has sent too many requests or the
+    /// address too many wrong credentials.
     pub async fn principal(&self, request: &HttpRequest) -> Result<Principal, Fault> {
         let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
-        self.auth.principal(&self.auth.head(request.head(), peer), Route::Rest).await
+        let head = self.auth.head(request.head(), peer);
+        limit::known(request, &self.limits, head.peer, self.auth.principal(&head, Route::Rest)).await
     }
 }
 

@@ -14,11 +14,10 @@ pub mod sse;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
+use secrecy::SecretString;
 
-pub use self::anthropic::AnthropicSettings;
 pub use self::demo::DemoSettings;
 pub use self::http::TransportSettings;
-pub use self::openai::OpenAiSettings;
 pub use self::session::EventStream;
 #[cfg(doc)]
 use crate::domain::generation::StreamEvent;
@@ -46,11 +45,26 @@ pub trait Provider {
     fn stream(&self, prompt: Prompt) -> LocalBoxFuture<'static, Result<EventStream, ProviderFault>>;
 }
 
+/// What a provider needs to reach an API, whichever it speaks.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Such as `https://api.openai.com/v1`, to which `/chat/completions` is appended, or `https://api.anthropic.com`:
+    /// there it is `/v1/messages`, or `/messages` where it ends with `/v1`.
+    pub base_url: String,
+    /// Local servers need none.
+    pub api_key: Option<SecretString>,
+    /// The default model.
+    pub model: String,
+    /// What is known about models, the default one or others.
+    pub models: Vec<Model>,
+    pub transport: TransportSettings,
+}
+
 /// What a provider needs, by the wire it speaks.
 #[derive(Debug, Clone)]
 pub enum ProviderSettings {
-    OpenAi(OpenAiSettings),
-    Anthropic(AnthropicSettings),
+    OpenAi(ApiSettings),
+    Anthropic(ApiSettings),
     Demo(DemoSettings),
 }
 

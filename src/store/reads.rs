@@ -197,26 +197,6 @@ impl Store {
         .await
     }
 
-    /// Forgets keys that are older than `before`, at most `limit` of them, of all organizations. Gives how many; the
-    /// caller comes again while there are more, so that no single transaction is long.
-    pub async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, CommitFault> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.write(move |c| {
-            let old: Vec<(String, String, String)> = idempotency::table
-                .filter(idempotency::created_at.lt(before.0))
-                .order(idempotency::created_at)
-                .limit(limit)
-                .select((idempotency::organization_id, idempotency::user_id, idempotency::key))
-                .load(c)?;
-            let mut gone = 0;
-            for key in old {
-                gone += diesel::delete(idempotency::table.find(key)).execute(c)?;
-            }
-            Ok(gone)
-        })
-        .await
-    }
-
     /// Newest first, by the time they were made: a page is stable while others come and change.
     pub async fn conversations(&self, query: ConversationQuery) -> Result<Page<Settings, ConversationId>, StoreFault> {
         self.read(move |c| list_conversations(c, &query)).await

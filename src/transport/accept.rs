@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -18,6 +19,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     guard::{AcceptGuard, Gate, TurnedAway},
+    patience::{Busy, Patiences, Waiting},
     stream::RawStream,
 };
 
@@ -30,6 +32,7 @@ pub(super) struct Entrance {
     pub(super) gate: Arc<Gate>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) tls_timeout: Duration,
+    pub(super) patiences: Patiences,
 }
 
 /// A connection while it speaks HTTP.
@@ -37,6 +40,7 @@ pub(super) struct HttpIo {
     stream: HttpStream,
     guard: AcceptGuard,
     peer: SocketAddr,
+    waiting: Waiting,
 }
 
 enum HttpStream {
@@ -62,7 +66,8 @@ impl Entrance {
             None => HttpStream::Plain(tcp),
             Some(tls) => HttpStream::Tls(Box::new(timeout(self.tls_timeout, tls.accept(tcp)).await??)),
         };
-        Ok(HttpIo { stream, guard, peer })
+        let waiting = Waiting::new(self.patiences);
+        Ok(HttpIo { stream, guard, peer, waiting })
     }
 }
 
@@ -91,6 +96,11 @@ impl HttpIo {
         self.peer
     }
 
+    /// Where the requests that are being answered are counted.
+    pub(super) fn busy(&self) -> Rc<Busy> {
+        self.waiting.busy.clone()
+    }
+
     pub(super) fn is_secure(&self) -> bool {
         matches!(self.stream, HttpStream::Tls(_))
     }
@@ -111,19 +121,24 @@ impl HttpIo {
 
 impl AsyncRead for HttpIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buf.filled().len();
+        let read = match &mut self.stream {
             HttpStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             HttpStream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        }?;
+        self.waiting.after_read(cx, read.map(|()| buf.filled().len() - before))?;
+        read.map(Ok)
     }
 }
 
 impl AsyncWrite for HttpIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let written = match &mut self.stream {
             HttpStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             HttpStream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
+        }?;
+        self.waiting.after_write(cx, written.is_ready())?;
+        written.map(Ok)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,8 @@
 //! RFC 6455 as a server reads it: bytes in, whole messages and control frames out, a state that is
 //! empty between messages. Knows no socket.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -339,7 +341,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
 }
 
 /// A Close frame as the server sends it. The reason is cut to what a control frame holds.
-pub(super) fn close_frame(close: &Close) -> Bytes {
+pub(super) fn close_frame(close: &Close) -> Arc<[u8]> {
     let mut reason = &*close.reason;
     while reason.len() > CONTROL_MAX - 2 {
         let end = (0..CONTROL_MAX - 1).rev().find(|end| reason.is_char_boundary(*end));
@@ -352,9 +354,9 @@ pub(super) fn close_frame(close: &Close) -> Bytes {
 }
 
 /// A control frame as the server sends it; `payload` is at most 125 bytes.
-pub(super) fn control_frame(opcode: u8, payload: &[u8]) -> Bytes {
+pub(super) fn control_frame(opcode: u8, payload: &[u8]) -> Arc<[u8]> {
     let mut frame = Vec::with_capacity(2 + payload.len());
     frame.extend_from_slice(&[0x80 | opcode, payload.len() as u8]);
     frame.extend_from_slice(payload);
-    Bytes::from(frame)
+    Arc::from(frame)
 }

@@ -21,6 +21,7 @@ mod guard;
 mod heartbeat;
 mod inbound;
 mod outbound;
+mod patience;
 mod server;
 mod service;
 mod settings;

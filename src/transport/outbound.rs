@@ -6,10 +6,9 @@ use std::{
     io::ErrorKind,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
-
-use bytes::Bytes;
 
 use super::{
     decoder::{Caps, close_frame, control_frame},
@@ -66,7 +65,7 @@ pub struct Outbound {
     limits: Rc<SocketLimits>,
     pub(super) worker: Rc<Worker>,
     stream: RefCell<Option<RawStream>>,
-    queue: RefCell<VecDeque<Bytes>>,
+    queue: RefCell<VecDeque<Arc<[u8]>>>,
     /// Bytes of the first queued frame that are written.
     written: Cell<usize>,
     queued: Cell<usize>,
@@ -148,7 +147,7 @@ impl Outbound {
         self.push_bytes(frame.wire())
     }
 
-    pub(super) fn push_bytes(self: &Rc<Self>, bytes: &Bytes) -> Pushed {
+    pub(super) fn push_bytes(self: &Rc<Self>, bytes: &Arc<[u8]>) -> Pushed {
         if !self.is_open() {
             return Pushed::Closed;
         }
@@ -165,7 +164,7 @@ impl Outbound {
         }
     }
 
-    fn enqueue(self: &Rc<Self>, bytes: Bytes) {
+    fn enqueue(self: &Rc<Self>, bytes: Arc<[u8]>) {
         self.queued.set(self.queued.get() + bytes.len());
         self.worker.counters.queued(bytes.len());
         self.queue.borrow_mut().push_back(bytes);
@@ -364,7 +363,7 @@ impl Outbound {
         }
     }
 
-    fn advance(&self, queue: &mut VecDeque<Bytes>, taken: usize) {
+    fn advance(&self, queue: &mut VecDeque<Arc<[u8]>>, taken: usize) {
         self.queued.set(self.queued.get() - taken);
         self.worker.counters.written(taken);
         let mut at = self.written.get() + taken;
@@ -428,7 +427,7 @@ impl Outbound {
             if self.has(DRIVEN) {
                 return Some(limits.ping_interval);
             }
-            self.push_bytes(&Bytes::from_static(&[0x89, 0]));
+            self.push_bytes(&control_frame(0x9, &[]));
             self.set(PINGED, true);
             self.set(HEARD, false);
             return Some(limits.pong_timeout);

@@ -28,6 +28,7 @@ use super::{
     accept::Entrance,
     counters::{Counters, OpenConnections},
     guard::Gate,
+    patience::Patiences,
     service::{self, Plan},
     settings::{Close, ServerSettings},
     upgrade::Doorkeeper,
@@ -118,6 +119,11 @@ where
         gate: Arc::new(Gate::new(counters.clone(), settings.max_connections, settings.max_per_address)),
         tls: settings.tls.as_deref().map(acceptor),
         tls_timeout: settings.tls_timeout,
+        patiences: Patiences {
+            head: settings.head_timeout,
+            keep_alive: settings.keep_alive,
+            stall: settings.stall_timeout,
+        },
     };
     let mut builder = Server::build()
         .workers(settings.workers)

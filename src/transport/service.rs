@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use super::{
     accept::{Entrance, HttpIo},
     body,
+    patience::Busy,
     upgrade::{self, Doorkeeper},
 };
 
@@ -69,9 +70,15 @@ where
         .client_request_timeout(plan.head_timeout)
         .client_disconnect_timeout(Duration::ZERO)
         .h1_allow_half_closed(false)
+        .on_connect_ext(|io: &HttpIo, data| drop(data.insert(io.busy())))
         .upgrade(upgrades)
-        .h1(apply_fn_factory(map_config(app, |()| AppConfig::default()), move |request, app: &S::Service| {
-            app.call(body::timed(request, body_timeout))
+        .h1(apply_fn_factory(map_config(app, |()| AppConfig::default()), move |request: Request, app: &S::Service| {
+            let answering = request.conn_data::<Rc<Busy>>().cloned().map(Busy::begin);
+            let answer = app.call(body::timed(request, body_timeout));
+            async move {
+                let _answering = answering;
+                answer.await
+            }
         }));
     fn_service(move |tcp: TcpStream| {
         let entrance = entrance.clone();

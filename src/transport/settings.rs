@@ -95,10 +95,12 @@ pub struct ServerSettings {
     pub max_per_address: usize,
     /// Time for the TLS handshake.
     pub tls_timeout: Duration,
-    /// Time for the first request's head.
+    /// Time for a request's head, and for what still comes of a body that nobody reads.
     pub head_timeout: Duration,
     /// Time for a request's body, from the first look at it: then reading it fails with `TimedOut`.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of an HTTP answer.
+    pub stall_timeout: Duration,
     /// Time for the doorkeeper's decision; then 408.
     pub upgrade_timeout: Duration,
     /// How long an idle HTTP connection is kept.
@@ -119,6 +121,7 @@ impl ServerSettings {
             tls_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(15),
             upgrade_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             stop_timeout: Duration::from_secs(10),

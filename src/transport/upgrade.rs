@@ -1,6 +1,6 @@
 //! The way from an HTTP request to a socket: the handshake's form, the doorkeeper's word, the 101.
 
-use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_codec::Framed;
 use actix_http::{
@@ -271,7 +271,7 @@ fn settle(
         tracing::error!(%peer, "an upgrade ran outside of a worker");
         return;
     };
-    outbound.push_bytes(&Bytes::from(answer));
+    outbound.push_bytes(&Arc::from(answer));
     if let Some(close) = worker::closing() {
         outbound.close(close);
     }

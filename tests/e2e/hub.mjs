@@ -10,6 +10,13 @@ import readline from "node:readline";
 
 const START_MS = 30_000;
 
+/** Tests send as fast as they can, all from one address. */
+const UNLIMITED = Object.fromEntries(
+  ["FRAMES_PER_SECOND", "SOCKET_MESSAGES_PER_MINUTE", "REQUESTS_PER_MINUTE", "STRANGERS_PER_MINUTE", "SIGN_INS_PER_MINUTE"].map(
+    (limit) => [`SWITCHBOARD_LIMITS__${limit}`, "0"],
+  ),
+);
+
 export async function freePort() {
   const probe = net.createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
@@ -32,7 +39,7 @@ export class Hub {
     this.port ??= await freePort();
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(OPENAI|ANTHROPIC|SWITCHBOARD)_/.test(name)));
     const args = ["serve", "--data", this.data, "--listen", `127.0.0.1:${this.port}`];
-    this.child = spawn(this.binary, args, { env: { ...env, ...this.settings }, stdio: ["ignore", "ignore", "pipe"] });
+    this.child = spawn(this.binary, args, { env: { ...env, ...UNLIMITED, ...this.settings }, stdio: ["ignore", "ignore", "pipe"] });
     this.gone = once(this.child, "exit");
     readline.createInterface({ input: this.child.stderr }).on("line", (line) => this.line(line));
     await this.answers();

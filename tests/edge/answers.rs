@@ -1,13 +1,17 @@
 //! Another machine's HTTP server: it answers every request alike, and keeps what it was asked.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Its answers, in the order of this list: the last one is given again and again.
 pub struct Answers {
     pub address: SocketAddr,
+    scheme: &'static str,
     said: Arc<Mutex<String>>,
     asked: Arc<Mutex<Vec<String>>>,
     /// Connections end unanswered while it is down.
@@ -19,9 +23,28 @@ pub struct Hold(#[allow(dead_code)] Sender<()>);
 
 impl Answers {
     pub fn start(body: &str) -> Self {
+        Self::listen(body, None)
+    }
+
+    /// With TLS, for `127.0.0.1`, and the certificate that vouches for it.
+    pub fn start_tls(body: &str) -> (Self, CertificateDer<'static>) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        (Self::listen(body, Some(Arc::new(tls))), certificate)
+    }
+
+    fn listen(body: &str, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
+            scheme: if tls.is_some() { "https" } else { "http" },
             said: Arc::new(Mutex::new(ok(body))),
             asked: Arc::default(),
             held: Arc::default(),
@@ -29,15 +52,21 @@ impl Answers {
         let (said, asked, held) = (server.said.clone(), server.asked.clone(), server.held.clone());
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let (said, asked, held) = (said.clone(), asked.clone(), held.clone());
-                std::thread::spawn(move || serve(socket, &said, &asked, &held));
+                let (said, asked, held, tls) = (said.clone(), asked.clone(), held.clone(), tls.clone());
+                std::thread::spawn(move || match tls {
+                    Some(tls) => {
+                        let session = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(session, socket), &said, &asked, &held);
+                    }
+                    None => serve(socket, &said, &asked, &held),
+                });
             }
         });
         server
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// From now on: 200 with this body.
@@ -76,7 +105,12 @@ pub fn with(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-fn serve(socket: TcpStream, said: &Mutex<String>, asked: &Mutex<Vec<String>>, held: &Mutex<Option<Receiver<()>>>) {
+fn serve(
+    socket: impl Read + Write,
+    said: &Mutex<String>,
+    asked: &Mutex<Vec<String>>,
+    held: &Mutex<Option<Receiver<()>>>,
+) {
     let mut reader = BufReader::new(socket);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

@@ -69,6 +69,28 @@ fn secrets_are_never_printed() {
     assert!(all.contains("db.example.org/hub") && all.contains("llm.example.org"), "{all}");
 }
 
+fn issuer(name: &str, jwks: &str, more: &str) -> String {
+    format!("[auth.issuers.{name}]\nissuer = \"i\"\naudience = \"a\"\njwks = \"{jwks}\"\n{more}\n")
+}
+
+#[test]
+fn an_issuer_takes_what_it_leaves_out_from_the_example_which_is_none() {
+    let data = Data::new();
+    written(&data, &issuer("x", "k.json", "algorithms = [\"EdDSA\"]"));
+    let done = run(&["config", "--data", &data.arg()], &[("SWITCHBOARD_AUTH__ISSUERS__X__ORGANIZATIONS", "o, p")]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let out = text(&done.stdout);
+    let (_, section) = out.split_once("[auth.issuers.x]\n").expect("the section");
+    for words in
+        ["algorithms = [\"EdDSA\"]", "refresh_seconds = 600", "organizations = [\"o\", \"p\"]", "jwks = \"k.json\""]
+    {
+        assert!(section.contains(words), "{words}: {section}");
+    }
+    let serve = run(&["serve", "--data", &data.arg(), "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(serve.status.code(), Some(2));
+    assert!(text(&serve.stderr).contains("auth.issuers.x.jwks: there is no file k.json"), "{}", text(&serve.stderr));
+}
+
 #[test]
 fn a_mistake_in_a_file_is_named_and_the_right_key_with_it() {
     let data = Data::new();
@@ -88,6 +110,23 @@ fn a_mistake_in_a_file_is_named_and_the_right_key_with_it() {
         ("[tools.time]\npolicy = \"maybe\"\n", &["tools.time.policy", "maybe", "allow, ask, deny"]),
         ("[tools.time]\nallow_hosts = []\n", &["tools.time.allow_hosts"]),
         ("[auth]\njwt_secret = \"short\"\n", &["auth.jwt_secret", "at least 32"]),
+        ("[auth.issuers.x]\nissuer = \"i\"\njwks = \"k\"\n", &["auth.issuers.x.audience", "must be set"]),
+        ("[auth.issuers.x]\naudience = \"a\"\njwks = \"k\"\n", &["auth.issuers.x.issuer", "must be set"]),
+        ("[auth.issuers.x]\nisuer = \"i\"\n", &["auth.issuers.x.isuer"]),
+        (&issuer("x", "http://id.example.org/jwks", ""), &["auth.issuers.x.jwks", "https://"]),
+        (&issuer("x", "https://me:secret@id.example.org/", ""), &["auth.issuers.x.jwks", "password"]),
+        (&issuer("x", "k", "algorithms = [\"HS256\"]"), &["auth.issuers.x.algorithms", "HS256", "RS256, ES256, EdDSA"]),
+        (&issuer("x", "k", "algorithms = []"), &["auth.issuers.x.algorithms"]),
+        (&issuer("x", "k", "refresh_seconds = 0"), &["auth.issuers.x.refresh_seconds"]),
+        (
+            &issuer("x", "k", "organizations = [\"o\"]\ndefault_organization = \"p\""),
+            &["default_organization", "\"p\""],
+        ),
+        (&format!("{}{}", issuer("x", "k", ""), issuer("y", "k", "")), &["auth.issuers.y.issuer", "named twice"]),
+        (&format!("{}[auth]\nissuer = \"i\"\n", issuer("x", "k", "")), &["auth.issuers.x.issuer", "named twice"]),
+        ("[auth]\nsession_url = \"http://app.example.org/\"\n", &["auth.session_url", "https://"]),
+        ("[auth.session]\nuser = []\n", &["auth.session.user"]),
+        ("[auth.session]\nseconds = 86400\n", &["auth.session.seconds", "0 and 3600"]),
         ("[tls]\nkey = \"key.pem\"\n", &["tls.certificate", "both"]),
         ("[log\n", &["switchboard.toml"]),
     ] {

@@ -70,7 +70,12 @@ impl Hub {
     /// Starts on a free port and waits until it says that it listens.
     pub fn start(data: &Path, environment: &[(&str, &str)]) -> Self {
         let arguments = ["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
-        let mut child = switchboard(&arguments, environment).stderr(Stdio::piped()).spawn().unwrap();
+        // Tests ask as fast as they can: what limits that is off unless a test sets it.
+        let unlimited = ["REFUSED", "REQUESTS", "SIGN_INS", "STRANGERS"]
+            .map(|limit| (format!("SWITCHBOARD_LIMITS__{limit}_PER_MINUTE"), "0"));
+        let mut command = switchboard(&arguments, &[]);
+        let command = command.envs(unlimited).envs(environment.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (listening, listens) = channel();
         let (stderr, seen) = (BufReader::new(child.stderr.take().unwrap()), lines.clone());

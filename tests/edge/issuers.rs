@@ -1,7 +1,11 @@
 //! Tokens of others: whose keys are asked for, when, and what their issuers may claim.
 
+use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -46,11 +50,11 @@ fn borrowed(all: &[(String, String)]) -> Vec<(&str, &str)> {
     all.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
-/// An authenticator that believes the three keys, from a file.
-async fn edge(more: &[(&str, &str)]) -> (Edge, tempfile::TempDir) {
+/// An authenticator that believes these keys, from a file.
+async fn edge(signers: &[&Signer], more: &[(&str, &str)]) -> (Edge, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
-    std::fs::write(&path, set(&[&RSA, &EC, &ED])).unwrap();
+    std::fs::write(&path, set(signers)).unwrap();
     let edge = Edge::new(&borrowed(&issuer("ID", ISSUER, path.to_str().unwrap(), more))).await;
     (edge, folder)
 }
@@ -63,12 +67,12 @@ fn ask(hub: &Hub, token: &str) -> (u16, String) {
 
 #[actix_web::test]
 async fn tokens_of_a_key_set_count_by_every_algorithm_that_is_pinned_and_no_other() {
-    let (edge, _folder) = edge(&[]).await;
+    let (edge, _folder) = edge(&[&RSA, &EC, &ED], &[]).await;
     for signer in [&*RSA, &*EC, &*ED] {
         let ann = edge.auth.token(&signer.sign(&claims()), None).await.unwrap();
         assert_eq!((ann.user.as_str(), ann.organization.as_str()), ("ann", "o"), "{:?}", signer.algorithm);
     }
-    let (edge, _folder) = self::edge(&[("ALGORITHMS", "ES256")]).await;
+    let (edge, _folder) = self::edge(&[&RSA, &EC, &ED], &[("ALGORITHMS", "ES256")]).await;
     assert!(edge.auth.token(&EC.sign(&claims()), None).await.is_ok());
     for signer in [&*RSA, &*ED] {
         let fault = edge.auth.token(&signer.sign(&claims()), None).await.unwrap_err();
@@ -79,7 +83,7 @@ async fn tokens_of_a_key_set_count_by_every_algorithm_that_is_pinned_and_no_othe
 #[actix_web::test]
 async fn a_tokens_own_name_and_time_of_issue_travel_with_the_principal() {
     use switchboard::domain::principal::Credential;
-    let (edge, _folder) = edge(&[]).await;
+    let (edge, _folder) = edge(&[&EC], &[]).await;
     let token = EC.sign(&changed(|claims| {
         claims["jti"] = "t-1".into();
         claims["iat"] = 1_700_000_000.into();
@@ -105,14 +109,18 @@ fn none_alg() -> String {
     format!("eyJhbGciOiJub25lIiwia2lkIjoiZWMifQ.{body}.")
 }
 
+async fn refused_and_nobody_created(edge: &Edge, token: &str) {
+    let fault = edge.auth.token(token, None).await.unwrap_err();
+    assert_eq!(fault.code.name(), "unauthorized", "{fault}");
+    assert_eq!(edge.store.counts().await.unwrap().users, 0);
+}
+
 // Adversarial case 5.
 #[rstest]
 #[case::alg_none(none_alg())]
-#[case::hs256_signed_with_an_rsa_public_key_in_pem(hmac("rsa", RSA.public_pem.as_bytes()))]
-#[case::hs256_signed_with_an_rsa_public_key_in_der(hmac("rsa", &RSA.public_der))]
-#[case::hs256_signed_with_an_rsa_modulus(hmac("rsa", RSA.jwk()["n"].as_str().unwrap().as_bytes()))]
 #[case::hs256_signed_with_an_ec_public_key(hmac("ec", EC.public_pem.as_bytes()))]
-#[case::rs256_with_the_kid_of_an_ec_key(RSA.sign_with(&header(Algorithm::RS256, Some("ec")), &claims()))]
+#[case::hs256_signed_with_an_ec_point(hmac("ec", EC.jwk()["x"].as_str().unwrap().as_bytes()))]
+#[case::the_kid_of_a_key_of_another_kind(ED.sign_with(&header(Algorithm::EdDSA, Some("ec")), &claims()))]
 #[case::wrong_kid(EC.sign_with(&header(Algorithm::ES256, Some("nobody")), &claims()))]
 #[case::no_signature(EC.sign(&claims()).rsplit_once('.').unwrap().0.to_owned() + ".")]
 #[case::another_key_of_the_same_kind(Signer::new("ec", Algorithm::ES256).sign(&claims()))]
@@ -124,10 +132,21 @@ fn none_alg() -> String {
 #[case::aud_in_an_object(EC.sign(&changed(|c| c["aud"] = json!({"x": AUDIENCE}))))]
 #[actix_web::test]
 async fn adversarial_5_alg_none_hs256_with_a_public_key_wrong_kid_iss_and_aud_are_refused(#[case] token: String) {
-    let (edge, _folder) = edge(&[]).await;
-    let fault = edge.auth.token(&token, None).await.unwrap_err();
-    assert_eq!(fault.code.name(), "unauthorized", "{fault}");
-    assert_eq!(edge.store.counts().await.unwrap().users, 0, "a refused token creates nobody");
+    let (edge, _folder) = edge(&[&EC, &ED], &[]).await;
+    refused_and_nobody_created(&edge, &token).await;
+}
+
+#[actix_web::test]
+async fn adversarial_5_hs256_signed_with_an_rsa_public_key_is_refused() {
+    let (edge, _folder) = edge(&[&RSA], &[]).await;
+    let jwk = RSA.jwk();
+    let modulus = jwk["n"].as_str().unwrap();
+    for secret in
+        [RSA.public_pem.as_bytes(), &RSA.public_der, modulus.as_bytes(), &URL_SAFE_NO_PAD.decode(modulus).unwrap()]
+    {
+        refused_and_nobody_created(&edge, &hmac("rsa", secret)).await;
+    }
+    assert!(edge.auth.token(&RSA.sign(&claims()), None).await.is_ok());
 }
 
 // Adversarial case 6.
@@ -143,7 +162,7 @@ async fn adversarial_5_alg_none_hs256_with_a_public_key_wrong_kid_iss_and_aud_ar
 #[case::iat_to_come(changed(|c| c["iat"] = 3_900_000_000u64.into()), "issued in the future")]
 #[actix_web::test]
 async fn adversarial_6_exp_or_nbf_as_string_or_absent_is_refused(#[case] claims: Value, #[case] words: &str) {
-    let (edge, _folder) = edge(&[]).await;
+    let (edge, _folder) = edge(&[&EC], &[]).await;
     let fault = edge.auth.token(&EC.sign(&claims), None).await.unwrap_err();
     assert_eq!(fault.code.name(), "unauthorized");
     assert!(fault.message.contains(words), "{fault}");
@@ -152,7 +171,7 @@ async fn adversarial_6_exp_or_nbf_as_string_or_absent_is_refused(#[case] claims:
 
 #[actix_web::test]
 async fn unknown_critical_extensions_are_refused() {
-    let (edge, _folder) = edge(&[]).await;
+    let (edge, _folder) = edge(&[&EC], &[]).await;
     let mut demanding = header(Algorithm::ES256, Some("ec"));
     demanding.crit = Some(vec!["b64".into()]);
     let fault = edge.auth.token(&EC.sign_with(&demanding, &claims()), None).await.unwrap_err();
@@ -222,14 +241,14 @@ fn adversarial_8_the_same_kid_in_two_issuers_is_two_keys() {
 
 #[actix_web::test]
 async fn of_several_organizations_those_count_that_the_issuer_may_speak_for() {
-    let (edge, _folder) = edge(&[("ORGANIZATIONS", "p,q"), ("CREATE_ORGANIZATIONS", "false")]).await;
+    let (edge, _folder) = edge(&[&EC], &[("ORGANIZATIONS", "p,q"), ("CREATE_ORGANIZATIONS", "false")]).await;
     let token = EC.sign(&changed(|c| c["org"] = json!(["o", "p", "q", "r"])));
     let at = async |chosen| edge.auth.token(&token, chosen).await.map(|p| p.organization.to_string());
     assert_eq!(at(None).await.unwrap(), "p");
     assert_eq!(at(Some("q")).await.unwrap(), "q");
     assert_eq!(at(Some("r")).await.unwrap_err().code.name(), "forbidden");
     // It was named in the configuration and therefore made; others are not.
-    let (free, _folder) = self::edge(&[("CREATE_ORGANIZATIONS", "false")]).await;
+    let (free, _folder) = self::edge(&[&EC], &[("CREATE_ORGANIZATIONS", "false")]).await;
     assert_eq!(free.auth.token(&token, None).await.unwrap_err().code.name(), "forbidden");
     assert_eq!(free.store.counts().await.unwrap().organizations, 0);
 }
@@ -238,7 +257,7 @@ async fn of_several_organizations_those_count_that_the_issuer_may_speak_for() {
 async fn an_issuer_that_may_speak_for_all_does_not_speak_for_the_hubs_administrators() {
     use switchboard::domain::principal::Role;
     for (organizations, believed) in [("", false), ("o", true)] {
-        let (edge, _folder) = edge(&[("ORGANIZATIONS", organizations)]).await;
+        let (edge, _folder) = edge(&[&EC], &[("ORGANIZATIONS", organizations)]).await;
         edge.put_user("ann", Role::Owner, true).await;
         let ann = edge.auth.token(&EC.sign(&claims()), None).await.unwrap();
         assert_eq!((ann.role, ann.hub_admin), (Role::Owner, believed), "{organizations:?}");
@@ -248,12 +267,15 @@ async fn an_issuer_that_may_speak_for_all_does_not_speak_for_the_hubs_administra
 
 #[actix_web::test]
 async fn an_issuers_own_names_for_claims_count() {
-    let (edge, _folder) = edge(&[
-        ("USER_CLAIMS", "preferred_username"),
-        ("ROLE_CLAIMS", "realm_access.role"),
-        ("ORGANIZATION_CLAIMS", "https://example.org/tenant"),
-        ("DEFAULT_ORGANIZATION", "home"),
-    ])
+    let (edge, _folder) = edge(
+        &[&EC],
+        &[
+            ("USER_CLAIMS", "preferred_username"),
+            ("ROLE_CLAIMS", "realm_access.role"),
+            ("ORGANIZATION_CLAIMS", "https://example.org/tenant"),
+            ("DEFAULT_ORGANIZATION", "home"),
+        ],
+    )
     .await;
     let mut said = json!({"iss": ISSUER, "aud": ["x", AUDIENCE], "sub": "7", "preferred_username": "ann",
         "org": "not-read", "realm_access": {"role": "ADMIN"}, "https://example.org/tenant": "t", "exp": EXP});
@@ -348,7 +370,8 @@ fn while_the_key_server_is_down_or_talks_nonsense_the_old_keys_count() {
         assert_eq!(ask(&hub, &EC.sign_with(&header(Algorithm::ES256, Some("new")), &claims())).0, 401);
         assert_eq!(keys.count(), 2, "asked once, and led nowhere else");
         assert_eq!(ask(&hub, &EC.sign(&claims())).0, 200, "{nonsense:.80}");
-        assert!(hub.log().contains("an issuer's keys cannot be read"), "{nonsense:.80}");
+        let (_, log) = hub.stop();
+        assert!(log.contains("an issuer's keys cannot be read"), "{nonsense:.80}");
     }
 }
 
@@ -382,6 +405,87 @@ fn many_tokens_at_once_wait_for_one_fetch() {
         drop(hold);
         assert!(all.into_iter().all(|one| one.join().unwrap() == 200));
     });
+    assert_eq!(keys.count(), 1);
+}
+
+fn path(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("keys.json")
+}
+
+/// What is said of a token, in a word.
+async fn word(edge: &Edge, token: &str) -> &'static str {
+    edge.auth.token(token, None).await.map_or_else(|fault| fault.code.name(), |_| "good")
+}
+
+async fn hours(hours: u64) {
+    tokio::time::advance(Duration::from_secs(hours * 3600)).await;
+}
+
+fn write(path: &Path, signers: &[&Signer]) {
+    std::fs::write(path, set(signers)).unwrap();
+}
+
+#[actix_web::test]
+async fn keys_are_read_again_when_they_are_old() {
+    let (edge, folder) = edge(&[&EC], &[("REFRESH_SECONDS", "3600")]).await;
+    let (ec, ed) = (EC.sign(&claims()), ED.sign(&claims()));
+    assert_eq!(word(&edge, &ec).await, "good");
+    tokio::time::pause();
+    write(&path(&folder), &[&ED]);
+    tokio::time::advance(Duration::from_secs(3599)).await;
+    assert_eq!(word(&edge, &ec).await, "good", "not read again yet");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(word(&edge, &ec).await, "good", "answered at once, and read beside");
+    assert_eq!(word(&edge, &ed).await, "good", "which this one waits for");
+    assert_eq!(word(&edge, &ec).await, "unauthorized");
+    // Keys that nobody needed for long are read before they count again.
+    write(&path(&folder), &[&EC]);
+    hours(2).await;
+    assert_eq!(word(&edge, &ed).await, "unauthorized");
+    assert_eq!(word(&edge, &ec).await, "good");
+}
+
+#[actix_web::test]
+async fn keys_that_cannot_be_read_again_count_for_a_day() {
+    let (edge, folder) = edge(&[&EC], &[("REFRESH_SECONDS", "3600")]).await;
+    let ec = EC.sign(&claims());
+    assert_eq!(word(&edge, &ec).await, "good");
+    tokio::time::pause();
+    std::fs::remove_file(path(&folder)).unwrap();
+    for _ in 0..23 {
+        hours(1).await;
+        assert_eq!(word(&edge, &ec).await, "good");
+    }
+    hours(1).await;
+    assert_eq!(word(&edge, &ec).await, "unavailable");
+    write(&path(&folder), &[&EC]);
+    assert_eq!(word(&edge, &ec).await, "unavailable", "looked for a moment ago");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(word(&edge, &ec).await, "good");
+}
+
+#[actix_web::test]
+async fn an_unknown_kid_is_looked_for_every_ten_seconds() {
+    let (edge, folder) = edge(&[&EC], &[]).await;
+    let (ec, ed) = (EC.sign(&claims()), ED.sign(&claims()));
+    assert_eq!(word(&edge, &ec).await, "good");
+    tokio::time::pause();
+    assert_eq!(word(&edge, &ed).await, "unauthorized");
+    write(&path(&folder), &[&EC, &ED]);
+    tokio::time::advance(Duration::from_millis(9_999)).await;
+    assert_eq!(word(&edge, &ed).await, "unauthorized");
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(word(&edge, &ed).await, "good");
+}
+
+#[actix_web::test]
+async fn keys_come_over_tls_from_who_can_prove_to_be_the_server() {
+    let (keys, certificate) = Answers::start_tls(&set(&[&EC]));
+    for (roots, expected) in [(vec![certificate], "good"), (Vec::new(), "unavailable")] {
+        let mut edge = Edge::new(&borrowed(&issuer("ID", ISSUER, &keys.url("/"), &[]))).await;
+        edge.auth = edge.auth.with_tls(switchboard::providers::http::tls(&roots).unwrap());
+        assert_eq!(word(&edge, &EC.sign(&claims())).await, expected);
+    }
     assert_eq!(keys.count(), 1);
 }
 

@@ -1,5 +1,6 @@
 //! The edge of the hub, driven from outside: the built program, its command line, its first start, its credentials.
 
+mod accounts;
 mod answers;
 mod command_line;
 mod configuration;

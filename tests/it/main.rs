@@ -13,6 +13,7 @@ mod handshake;
 mod idempotency;
 mod kill_points;
 mod kills;
+mod limits;
 mod matrix;
 mod metrics;
 mod neighbours;

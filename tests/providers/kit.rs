@@ -28,7 +28,7 @@ pub fn transport() -> TransportSettings {
 }
 
 pub fn openai_with(url: String, transport: TransportSettings) -> Rc<dyn Provider> {
-    let settings = OpenAiSettings {
+    let settings = ApiSettings {
         base_url: url,
         api_key: Some("sesame-key-123".into()),
         model: "model-1".into(),
@@ -43,7 +43,7 @@ pub fn openai(url: String) -> Rc<dyn Provider> {
 }
 
 pub fn anthropic_with(url: String, transport: TransportSettings) -> Rc<dyn Provider> {
-    let settings = AnthropicSettings {
+    let settings = ApiSettings {
         base_url: url,
         api_key: Some("sesame-key-123".into()),
         model: "model-1".into(),

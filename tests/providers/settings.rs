@@ -12,8 +12,8 @@ use switchboard::providers::*;
 use crate::kit::{fault, prompt, transport, whole};
 use crate::mock_http::{MockHttp, stream};
 
-fn openai_settings(url: &str, key: &str) -> OpenAiSettings {
-    OpenAiSettings {
+fn openai_settings(url: &str, key: &str) -> ApiSettings {
+    ApiSettings {
         base_url: url.into(),
         api_key: Some(key.into()),
         model: "model-1".into(),
@@ -22,7 +22,7 @@ fn openai_settings(url: &str, key: &str) -> OpenAiSettings {
     }
 }
 
-fn built(settings: OpenAiSettings) -> Rc<dyn Provider> {
+fn built(settings: ApiSettings) -> Rc<dyn Provider> {
     Providers::build(&[("p".to_owned(), ProviderSettings::OpenAi(settings))]).expect("in order").default_provider()
 }
 
@@ -35,7 +35,7 @@ async fn settings_that_cannot_be_are_refused_by_name() {
     let demo = ProviderSettings::Demo(DemoSettings::default());
     assert_eq!(refused(&[]), "providers: at least one is needed");
     assert_eq!(refused(&[("a", demo.clone()), ("a", demo)]), "providers: a is there twice");
-    let openai = |change: fn(&mut OpenAiSettings)| {
+    let openai = |change: fn(&mut ApiSettings)| {
         let mut settings = openai_settings("http://127.0.0.1:9/v1", "k");
         change(&mut settings);
         refused(&[("mine", ProviderSettings::OpenAi(settings))])
@@ -69,7 +69,7 @@ async fn a_key_that_cannot_be_sent_is_a_fault_that_does_not_show_it() {
 #[actix_rt::test]
 async fn no_key_no_header_and_a_strange_request_id_is_left_out() {
     let mut server = MockHttp::start([stream("data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n")]).await;
-    let settings = OpenAiSettings { api_key: None, ..openai_settings(&server.url("/v1"), "") };
+    let settings = ApiSettings { api_key: None, ..openai_settings(&server.url("/v1"), "") };
     whole(&built(settings), Prompt { request_id: "a\r\nx-evil: 1".into(), ..prompt("hi") }).await;
     let request = server.request().await;
     for name in ["authorization", "x-request-id", "x-evil"] {

@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use switchboard::domain::account::{Organization, User};
 use switchboard::domain::generation::ThinkingLevel;
 use switchboard::domain::ids::*;
 use switchboard::domain::message::*;
+use switchboard::domain::principal::Role;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
 use switchboard::domain::turn::*;
@@ -162,6 +164,20 @@ pub fn batch(settings: &Settings, writes: Vec<Write>) -> Batch {
     }
 }
 
+pub fn house(name: &str) -> Organization {
+    Organization { id: org(name), name: name.into(), created_at: Timestamp(3), disabled_at: None }
+}
+
+pub fn person(name: &str) -> User {
+    User { managed: true, ..User::new(acme(), user(name), Role::Operator, Timestamp(4)) }
+}
+
+/// The organization `acme` with an operator `ann`.
+pub async fn with_ann(store: &Store) {
+    store.put_organization(house("acme")).await.expect("written");
+    store.put_user(person("ann")).await.expect("written");
+}
+
 /// The message's own row and each of its parts.
 pub fn whole(message: &Message) -> Vec<Write> {
     let parts = message.parts.iter().map(|part| Write::Part { message: message.id, part: part.clone() });
@@ -186,6 +202,19 @@ pub async fn with_message(store: &Store, settings: &Settings, said: &str) -> Mes
 }
 
 impl Ground {
+    /// Runs statements beside the store.
+    pub fn execute(&self, statements: &str) -> diesel::QueryResult<()> {
+        use diesel::connection::SimpleConnection;
+        use diesel::{Connection, PgConnection, SqliteConnection};
+        match &self.backend {
+            Backend::Sqlite(_) => {
+                let path = self.url.trim_start_matches("sqlite:");
+                SqliteConnection::establish(path).expect("a connection").batch_execute(statements)
+            }
+            Backend::Postgres(_) => PgConnection::establish(&self.url).expect("a connection").batch_execute(statements),
+        }
+    }
+
     /// Rows of a table, counted beside the store.
     pub async fn count(&self, table: &str) -> i64 {
         use diesel::prelude::*;

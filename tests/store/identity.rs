@@ -3,7 +3,7 @@
 use switchboard::domain::account::*;
 use switchboard::domain::ids::*;
 use switchboard::domain::principal::Role;
-use switchboard::store::{CommitFault, Counts, Store, UserQuery};
+use switchboard::store::{CommitFault, Counts, UserQuery};
 
 use crate::ground::*;
 
@@ -16,19 +16,6 @@ on_both!(
     a_secret_is_made_once,
     credentials_need_their_user,
 );
-
-fn person(name: &str) -> User {
-    User { managed: true, ..User::new(acme(), user(name), Role::Operator, Timestamp(4)) }
-}
-
-fn house() -> Organization {
-    Organization { id: acme(), name: "Acme".into(), created_at: Timestamp(3), disabled_at: None }
-}
-
-async fn with_ann(store: &Store) {
-    store.put_organization(house()).await.expect("written");
-    store.put_user(person("ann")).await.expect("written");
-}
 
 async fn people_come_back(ground: Ground) {
     let store = ground.open();
@@ -45,8 +32,8 @@ async fn people_come_back(ground: Ground) {
     drop(store);
     let store = ground.open();
     assert_eq!(store.counts().await, Ok(Counts { organizations: 2, users: 2 }));
-    assert_eq!(store.organization(&acme()).await, Ok(Some(house())));
-    assert_eq!(store.organizations(None, 9).await.expect("a page").items, [house(), other.clone()]);
+    assert_eq!(store.organization(&acme()).await, Ok(Some(house("acme"))));
+    assert_eq!(store.organizations(None, 9).await.expect("a page").items, [house("acme"), other.clone()]);
     assert_eq!(store.user(&acme(), &user("ann")).await, Ok(Some(person("ann"))));
     let all = || UserQuery { limit: 9, ..UserQuery::default() };
     assert_eq!(store.users(&acme(), all()).await.expect("a page").items, [person("ann"), bob]);
@@ -57,9 +44,9 @@ async fn people_come_back(ground: Ground) {
 async fn ensuring_changes_nobody(ground: Ground) {
     let store = ground.open();
     with_ann(&store).await;
-    let renamed = Organization { name: "Renamed".into(), ..house() };
+    let renamed = Organization { name: "Renamed".into(), ..house("acme") };
     assert_eq!(store.ensure_organization(renamed).await, Ok(false));
-    assert_eq!(store.organization(&acme()).await, Ok(Some(house())));
+    assert_eq!(store.organization(&acme()).await, Ok(Some(house("acme"))));
     let raised = User { role: Role::Owner, hub_admin: true, ..person("ann") };
     assert_eq!(store.ensure_user(raised).await, Ok(person("ann")));
     assert_eq!(store.ensure_user(person("new")).await, Ok(person("new")));

@@ -214,7 +214,9 @@ fn switchboard(program: &Path, places: &Places, data: &Path, address: SocketAddr
         tokens.push(text);
     }
     let mut c = Command::new(program);
-    c.args(["serve", "--listen", &address.to_string(), "--data"]).arg(data).envs(environment);
+    c.args(["serve", "--listen", &address.to_string(), "--data"]).arg(data);
+    // one user holds all connections of its organization here, and that is a thousand by default
+    c.env("SWITCHBOARD_LIMITS__CONNECTIONS_PER_USER", "0").envs(environment);
     Ok((c, tokens))
 }
 

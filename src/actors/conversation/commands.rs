@@ -210,7 +210,7 @@ impl ConversationActor {
         let text_of = |message, part| machine.part_text(message, part);
         let found = home.history(since, limit, SystemSource.now(), &text_of);
         let recovered = found.is_some();
-        let events = found.unwrap_or_default().into_iter().map(|p| Arc::new(p.numbered.clone())).collect();
+        let events = found.unwrap_or_default();
         let Position { epoch, seq } = home.position();
         Ok(Reply::History { epoch, seq, recovered, events })
     }

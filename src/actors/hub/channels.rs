@@ -120,11 +120,15 @@ impl LocalHub {
         })
     }
 
-    pub(super) fn check_publish(&self, caller: &Caller, channel: &str, event: &str) -> Result<ChannelKey, Fault> {
+    pub(super) fn check_publish<'a>(
+        &self,
+        caller: &'a Caller,
+        channel: &'a str,
+        event: &str,
+    ) -> Result<ApplicationName<'a>, Fault> {
         policy::allow(&caller.principal, Operation::Publish)?;
-        let organization = caller.principal.organization.clone();
-        let key = match ChannelKey::application(organization, channel) {
-            Ok(key) => key,
+        let known = match ApplicationName::parse(&caller.principal.organization, channel) {
+            Ok(known) => known,
             // A channel that is there, but is the hub's own, is another matter than a name that is none.
             Err(error) => {
                 return Err(match Channel::parse(channel) {
@@ -139,6 +143,6 @@ impl LocalHub {
         if protocol::events::EVENTS.contains(&event) {
             return Err(Fault::forbidden("this is one of the hub's own event names"));
         }
-        Ok(key)
+        Ok(known)
     }
 }

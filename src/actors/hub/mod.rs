@@ -8,11 +8,11 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look};
+use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look, from_store};
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, with_kit};
 use crate::domain::agent::ModelInfo;
-use crate::domain::channel::{Channel, ChannelKey, Position};
+use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
 };
@@ -209,10 +209,6 @@ fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
     sessions.into_iter().filter(|s| s.visibility == Visibility::Organization).collect()
 }
 
-fn from_store(fault: crate::store::StoreFault) -> Fault {
-    crate::actors::conversation::from_store(fault)
-}
-
 impl Hub for LocalHub {
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>> {
         Box::pin(self.clone().carry_out(caller, command))
@@ -235,15 +231,15 @@ impl Hub for LocalHub {
         data: Arc<str>,
         confirm: bool,
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
-        let key = self.check_publish(caller, channel, event)?;
+        let channel = self.check_publish(caller, channel, event)?;
         let event = Event::Application { name: event.into(), data };
         let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
         if !confirm {
-            fanout::publish(workers, key, event, ring, None);
+            fanout::publish(workers, channel, event, ring, None);
             return Ok(None);
         }
         let (answer, position) = oneshot::channel();
-        fanout::publish(workers, key, event, ring, Some(answer));
+        fanout::publish(workers, channel, event, ring, Some(answer));
         Ok(Some(Box::pin(async move { position.await.map_err(|_| Fault::unavailable("the hub is stopping")) })))
     }
 }

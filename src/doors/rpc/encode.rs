@@ -1,9 +1,11 @@
 //! Hub to client: events, greetings, answers.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use protocol::{events as we, frames as wf};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::domain::channel::ChannelKey;
 use crate::domain::event::{Event, Greeting, Numbered};
@@ -52,6 +54,21 @@ fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 fn write_event(out: &mut Vec<u8>, event: &Numbered) {
     out.extend_from_slice(b"{\"type\":\"event\",");
     write_fields(out, event);
+}
+
+/// What a client published, read back from the payload of its frame.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// The event of a frame that [`Native`] made of [`Event::Application`]. `None` for anything else.
+pub fn published(payload: &[u8]) -> Option<Event> {
+    let Written { event, data } = serde_json::from_slice(payload).ok()?;
+    Some(Event::Application { name: event.into(), data: data.get().into() })
 }
 
 /// An event within a list: what it is needs no saying there.

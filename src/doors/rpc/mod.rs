@@ -2,10 +2,12 @@
 
 mod encode;
 mod methods;
+mod publish;
 mod replies;
 mod sound;
 
-pub use encode::{Native, error_frame, pong, response_error, response_raw};
+pub use encode::{Native, error_frame, pong, published, response_error, response_raw};
 pub use methods::{Limits, attachments, content, decode, field_error};
+pub use publish::{PlainPublish, plain_publish};
 pub use replies::result;
 pub use sound::sound;

@@ -12,9 +12,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use self::reader::MessageReader;
-use super::Provider;
-use super::http::{self, Call, Transport, TransportSettings};
+use super::http::{self, Call, Transport};
 use super::session::{self, EventStream};
+use super::{ApiSettings, Provider};
 use crate::domain::generation::{Model, Prompt, ProviderFault, ThinkingLevel};
 use crate::error::Fault;
 
@@ -24,23 +24,6 @@ const ASSUMED_WINDOW: u32 = 200_000;
 const ASSUMED_ANSWER: u32 = 4096;
 /// The version of the API that is spoken.
 const VERSION: &str = "2023-06-01";
-
-#[derive(Debug, Clone)]
-pub struct AnthropicSettings {
-    /// Such as `https://api.anthropic.com`; `/v1/messages` is appended, or `/messages` where it ends with `/v1`.
-    pub base_url: String,
-    /// A local server may need none.
-    pub api_key: Option<SecretString>,
-    /// The default model.
-    pub model: String,
-    /// What is known about models, the default one or others.
-    pub models: Vec<Model>,
-    pub transport: TransportSettings,
-}
-
-impl AnthropicSettings {
-    pub const BASE_URL: &'static str = "https://api.anthropic.com";
-}
 
 pub struct Anthropic {
     name: String,
@@ -52,7 +35,7 @@ pub struct Anthropic {
 }
 
 impl Anthropic {
-    pub fn new(name: &str, settings: &AnthropicSettings) -> Result<Self, Fault> {
+    pub fn new(name: &str, settings: &ApiSettings) -> Result<Self, Fault> {
         let base = http::base_url(&settings.base_url)?;
         if settings.model.trim().is_empty() {
             return Err(Fault::field("model", "a default model is needed"));

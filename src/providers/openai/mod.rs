@@ -13,31 +13,14 @@ use url::Url;
 
 pub use self::reader::ChatReader;
 pub(crate) use self::reader::parse_arguments;
-use super::Provider;
-use super::http::{self, Call, Transport, TransportSettings};
+use super::http::{self, Call, Transport};
 use super::session::{self, EventStream};
+use super::{ApiSettings, Provider};
 use crate::domain::generation::{Model, Prompt, ProviderFault, ThinkingLevel};
 use crate::error::Fault;
 
 /// The context window that is assumed of a model that is not listed, in tokens.
 const ASSUMED_WINDOW: u32 = 128_000;
-
-#[derive(Debug, Clone)]
-pub struct OpenAiSettings {
-    /// Such as `https://api.openai.com/v1`; `/chat/completions` is appended.
-    pub base_url: String,
-    /// Local servers need none.
-    pub api_key: Option<SecretString>,
-    /// The default model.
-    pub model: String,
-    /// What is known about models, the default one or others.
-    pub models: Vec<Model>,
-    pub transport: TransportSettings,
-}
-
-impl OpenAiSettings {
-    pub const BASE_URL: &'static str = "https://api.openai.com/v1";
-}
 
 pub struct OpenAi {
     name: String,
@@ -49,7 +32,7 @@ pub struct OpenAi {
 }
 
 impl OpenAi {
-    pub fn new(name: &str, settings: &OpenAiSettings) -> Result<Self, Fault> {
+    pub fn new(name: &str, settings: &ApiSettings) -> Result<Self, Fault> {
         let base = http::base_url(&settings.base_url)?;
         if settings.model.trim().is_empty() {
             return Err(Fault::field("model", "a default model is needed"));

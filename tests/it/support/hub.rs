@@ -39,6 +39,19 @@ pub struct Hub {
     log: Arc<Mutex<Vec<String>>>,
 }
 
+/// Tests send as fast as they can: what limits that is off unless a test sets it (by [`HubOptions::set`], which beats
+/// the configuration's text).
+const UNLIMITED: [&str; 8] = [
+    "CONNECTIONS_PER_USER",
+    "FRAMES_PER_SECOND",
+    "MESSAGES_PER_MINUTE",
+    "REFUSED_PER_MINUTE",
+    "REQUESTS_PER_MINUTE",
+    "SIGN_INS_PER_MINUTE",
+    "SOCKET_MESSAGES_PER_MINUTE",
+    "STRANGERS_PER_MINUTE",
+];
+
 fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_switchboard")
 }
@@ -64,6 +77,7 @@ impl Hub {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("SWITCHBOARD_PROVIDERS__DEMO__WORD_INTERVAL_MS", "1")
             .env("SWITCHBOARD_LOG__FORMAT", "json")
+            .envs(UNLIMITED.map(|limit| (format!("SWITCHBOARD_LIMITS__{limit}"), "0")))
             .envs(options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

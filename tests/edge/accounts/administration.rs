@@ -1,0 +1,237 @@
+//! Admins administer their own organization, up to their own role; administrators of the hub all of it.
+
+use serde_json::{Value, json};
+
+use super::{House, same};
+
+const NOW: (&str, &str) = ("SWITCHBOARD_AUTH__REMEMBER_MS", "0");
+
+#[test]
+fn an_api_key_is_made_shown_once_used_and_revoked() {
+    let house = House::new(&[NOW]);
+    let boss = house.jwt("acme", "boss", "admin");
+    house.jwt("acme", "ann", "operator");
+    let made = house.ask(
+        &boss,
+        "POST",
+        "/api/v1/admin/keys",
+        json!({ "user": "ann", "name": "ci", "expiresAt": "2999-01-01T00:00:00Z" }),
+    );
+    assert_eq!(made.status(), 201, "{}", made.0);
+    let made = made.json();
+    let key = made["key"].as_str().unwrap();
+    assert!(key.starts_with("sb_"));
+    let seen = house.whoami(key).unwrap();
+    assert_eq!(
+        (&seen["user"], &seen["role"], &seen["credential"]),
+        (&json!("ann"), &json!("operator"), &json!("api_key"))
+    );
+    let listed = house.get(&boss, "/api/v1/admin/keys?user=ann");
+    assert!(!listed.0.contains(key), "a key is shown once");
+    assert_eq!(listed.json()["items"][0]["name"], "ci");
+    let path = format!("/api/v1/admin/keys/{}", made["id"].as_str().unwrap());
+    assert_eq!(house.ask(&boss, "DELETE", &path, Value::Null).status(), 204);
+    assert_eq!(house.whoami(key), Err(401));
+    assert!(house.get(&boss, "/api/v1/admin/keys").json()["items"][0]["revokedAt"].is_string());
+    for (body, field) in [
+        (json!({ "user": "ann" }), "name"),
+        (json!({ "user": "ann", "name": "a\nb" }), "name"),
+        (json!({ "user": "ann", "name": "x", "expiresAt": "soon" }), "expiresAt"),
+        (json!({ "user": "ann", "name": "x", "expiresAt": "2001-01-01T00:00:00Z" }), "expiresAt"),
+    ] {
+        let answer = house.ask(&boss, "POST", "/api/v1/admin/keys", body);
+        assert_eq!((answer.status(), &answer.json()["error"]["details"]["field"]), (400, &json!(field)));
+    }
+}
+
+#[test]
+fn an_admin_does_not_reach_another_organization_and_learns_nothing_of_it() {
+    let house = House::new(&[NOW]);
+    let boss = house.jwt("acme", "boss", "owner");
+    let other = house.jwt("other", "eve", "owner");
+    let key = house.ask(&other, "POST", "/api/v1/admin/keys", json!({ "name": "theirs" })).json();
+    house.device(&other, "phone");
+    let device = house.get(&other, "/api/v1/admin/devices").json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let key = key["id"].as_str().unwrap().to_owned();
+    let (no_key, no_device) = ("key_00000000000000000000000000000000", "dev_00000000000000000000000000000000");
+    for (method, theirs, nothing, body) in [
+        ("GET", "/api/v1/admin/users?organization=other", "/api/v1/admin/users?organization=nowhere", Value::Null),
+        ("GET", "/api/v1/admin/audit?organization=other", "/api/v1/admin/audit?organization=nowhere", Value::Null),
+        ("GET", "/api/v1/admin/audit?organization=*", "/api/v1/admin/audit?organization=nowhere", Value::Null),
+        ("PATCH", "/api/v1/admin/users/eve", "/api/v1/admin/users/nobody", json!({ "role": "viewer" })),
+        ("POST", "/api/v1/admin/users/eve/disable", "/api/v1/admin/users/nobody/disable", Value::Null),
+        ("DELETE", &format!("/api/v1/admin/keys/{key}"), &format!("/api/v1/admin/keys/{no_key}"), Value::Null),
+        (
+            "DELETE",
+            &format!("/api/v1/admin/devices/{device}"),
+            &format!("/api/v1/admin/devices/{no_device}"),
+            Value::Null,
+        ),
+        (
+            "POST",
+            "/api/v1/admin/keys?organization=other",
+            "/api/v1/admin/keys?organization=nowhere",
+            json!({ "name": "x" }),
+        ),
+        ("POST", "/api/v1/admin/tokens/revoke", "/api/v1/admin/tokens/revoke", json!({ "token": other })),
+    ] {
+        let answer = same(&house.ask(&boss, method, theirs, body.clone()));
+        assert_eq!(answer.0, 404, "{method} {theirs}: {answer:?}");
+        assert_eq!(answer, same(&house.ask(&boss, method, nothing, body)), "{method} {theirs}");
+    }
+    assert_eq!(house.whoami(&other).unwrap()["role"], "owner");
+    assert_eq!(house.get(&boss, "/api/v1/admin/organizations").status(), 403);
+    let listed = house.get(&boss, "/api/v1/admin/users").json();
+    assert_eq!(
+        listed["items"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["boss"]
+    );
+    // Who runs the hub names any.
+    let owner = house.jwt("default", "owner", "owner");
+    assert_eq!(house.get(&owner, "/api/v1/admin/users?organization=other").json()["items"][0]["id"], "eve");
+    assert_eq!(house.get(&owner, "/api/v1/admin/users?organization=nowhere").status(), 404);
+}
+
+#[test]
+fn nobody_gives_more_than_they_have_or_touches_who_stands_above() {
+    let house = House::new(&[NOW]);
+    let admin = house.jwt("acme", "admin", "admin");
+    let owner = house.jwt("acme", "owner", "owner");
+    house.jwt("acme", "ann", "member");
+    let patch = |token: &str, user: &str, body: Value| {
+        house.ask(token, "PATCH", &format!("/api/v1/admin/users/{user}"), body).status()
+    };
+    assert_eq!(patch(&admin, "ann", json!({ "role": "owner" })), 403);
+    assert_eq!(patch(&admin, "ann", json!({ "hubAdmin": true })), 403);
+    assert_eq!(
+        patch(&owner, "owner", json!({ "hubAdmin": true })),
+        403,
+        "an organization's owner does not run the hub"
+    );
+    assert_eq!(patch(&admin, "owner", json!({ "role": "viewer" })), 403);
+    assert_eq!(patch(&admin, "owner", json!({ "signOut": true })), 403);
+    assert_eq!(patch(&admin, "owner", json!({ "password": "a long enough password" })), 403);
+    assert_eq!(patch(&admin, "owner", json!({ "disabled": true })), 403);
+    let key = house.ask(&admin, "POST", "/api/v1/admin/keys", json!({ "user": "owner", "name": "x" }));
+    assert_eq!(key.status(), 403);
+    let made = house.ask(&admin, "POST", "/api/v1/admin/users", json!({ "id": "new", "role": "owner" }));
+    assert_eq!(made.status(), 403);
+    assert_eq!(house.whoami(&owner).unwrap()["role"], "owner");
+    // The last owner stays.
+    assert_eq!(patch(&owner, "owner", json!({ "role": "admin" })), 409);
+    assert_eq!(patch(&owner, "owner", json!({ "disabled": true })), 409);
+    assert_eq!(patch(&owner, "ann", json!({ "role": "owner" })), 200);
+    assert_eq!(patch(&owner, "owner", json!({ "role": "admin" })), 200);
+    assert_eq!(house.whoami(&owner).unwrap()["role"], "admin", "at once, with the same token");
+    assert_eq!(patch(&owner, "ann", json!({})), 400);
+    assert_eq!(patch(&owner, "ann", json!({ "role": "emperor" })), 400);
+}
+
+#[test]
+fn adversarial_70_fields_that_are_not_asked_for_change_nothing() {
+    let house = House::new(&[]);
+    let admin = house.jwt("acme", "admin", "admin");
+    let body = json!({ "id": "new", "organization": "other", "organizationId": "other", "managed": false, "hub_admin": true,
+        "createdAt": "1970-01-01T00:00:00Z", "userId": "owner", "disabledAt": "1970-01-01T00:00:00Z" });
+    let made = house.ask(&admin, "POST", "/api/v1/admin/users", body).json();
+    assert_eq!(
+        (&made["organization"], &made["managed"], &made["hubAdmin"]),
+        (&json!("acme"), &json!(true), &json!(false))
+    );
+    assert!(made.get("disabledAt").is_none() && !made["createdAt"].as_str().unwrap().starts_with("1970"));
+    assert_eq!(made["role"], "member");
+}
+
+#[test]
+fn who_is_disabled_comes_in_by_no_credential_until_enabled() {
+    let house = House::new(&[NOW]);
+    let admin = house.jwt("acme", "admin", "admin");
+    let ann = house.jwt("acme", "ann", "member");
+    let key = house.ask(&admin, "POST", "/api/v1/admin/keys", json!({ "user": "ann", "name": "x" })).json();
+    let credentials = [ann.clone(), key["key"].as_str().unwrap().to_owned(), house.device(&ann, "phone")];
+    let all = || credentials.iter().map(|one| house.whoami(one).map(drop)).collect::<Vec<_>>();
+    assert_eq!(all(), [Ok(()), Ok(()), Ok(())]);
+    let disabled = house.ask(&admin, "POST", "/api/v1/admin/users/ann/disable", Value::Null);
+    assert!(disabled.json()["disabledAt"].is_string());
+    assert_eq!(all(), [Err(401), Err(401), Err(401)]);
+    assert_eq!(house.knock("/ws", &[("Authorization", &format!("Bearer {ann}"))]), 401);
+    house.ask(&admin, "POST", "/api/v1/admin/users/ann/enable", Value::Null);
+    assert_eq!(all(), [Ok(()), Ok(()), Ok(())]);
+
+    let owner = house.jwt("default", "owner", "owner");
+    let set = |disabled: bool| {
+        house.ask(&owner, "PATCH", "/api/v1/admin/organizations/acme", json!({ "disabled": disabled }))
+    };
+    assert_eq!(set(true).status(), 200);
+    assert_eq!(all(), [Err(401), Err(401), Err(401)]);
+    assert_eq!(set(false).status(), 200);
+    assert_eq!(all(), [Ok(()), Ok(()), Ok(())]);
+    let own = house.ask(&owner, "PATCH", "/api/v1/admin/organizations/default", json!({ "disabled": true }));
+    assert_eq!(own.status(), 403, "one's own could not be enabled again");
+}
+
+#[test]
+fn a_token_is_taken_back_by_itself_by_name_or_with_all_others() {
+    let house = House::new(&[NOW]);
+    let admin = house.jwt("acme", "admin", "admin");
+    let (one, two, three) =
+        (house.jwt("acme", "ann", "member"), house.jwt("acme", "ann", "member"), house.jwt("acme", "ann", "member"));
+    let revoke = |body: Value| house.ask(&admin, "POST", "/api/v1/admin/tokens/revoke", body).status();
+    assert_eq!(revoke(json!({ "token": one })), 204);
+    assert_eq!((house.whoami(&one), house.whoami(&two).is_ok()), (Err(401), true));
+    use base64::Engine;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(two.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(revoke(json!({ "tokenId": claims["jti"] })), 204);
+    assert_eq!((house.whoami(&two), house.whoami(&three).is_ok()), (Err(401), true));
+    assert_eq!(revoke(json!({})), 400);
+    assert_eq!(revoke(json!({ "token": "nonsense" })), 400);
+    let key = house.ask(&admin, "POST", "/api/v1/admin/keys", json!({ "user": "ann", "name": "x" })).json();
+    let out = house.ask(&admin, "PATCH", "/api/v1/admin/users/ann", json!({ "signOut": true }));
+    assert_eq!(out.status(), 200);
+    assert_eq!(house.whoami(&three), Err(401));
+    assert!(house.whoami(key["key"].as_str().unwrap()).is_ok(), "keys are no sign-ins");
+    assert!(house.whoami(&admin).is_ok());
+}
+
+#[test]
+fn lists_come_in_pages() {
+    let house = House::new(&[]);
+    let admin = house.jwt("acme", "admin", "admin");
+    for user in ["a1", "a2", "a3", "b1"] {
+        assert_eq!(house.ask(&admin, "POST", "/api/v1/admin/users", json!({ "id": user })).status(), 201);
+    }
+    assert_eq!(house.ask(&admin, "POST", "/api/v1/admin/users", json!({ "id": "a1" })).status(), 409);
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/admin/users?limit=2".to_owned();
+    loop {
+        let page = house.get(&admin, &path).json();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        path = format!("/api/v1/admin/users?limit=2&cursor={next}");
+    }
+    assert_eq!(seen, ["a1", "a2", "a3", "admin", "b1"]);
+    let found = house.get(&admin, "/api/v1/admin/users?q=A&limit=200").json();
+    assert_eq!(found["items"].as_array().unwrap().len(), 4);
+    for (query, field) in [("limit=0", "limit"), ("limit=-1", "limit"), ("limit=201", "limit"), ("cursor=!", "cursor")]
+    {
+        let answer = house.get(&admin, &format!("/api/v1/admin/users?{query}"));
+        assert_eq!((answer.status(), &answer.json()["error"]["details"]["field"]), (400, &json!(field)), "{query}");
+    }
+    let drop_table = house.get(&admin, "/api/v1/admin/users?q=%27%3B%20drop%20table%20account%3B--");
+    assert_eq!(drop_table.json()["items"], json!([]));
+}
+
+#[test]
+fn adversarial_74_administration_is_closed_to_everybody_below() {
+    let house = House::new(&[]);
+    let tokens = [String::new(), house.jwt("acme", "op", "operator"), house.jwt("acme", "viewer", "viewer")];
+    for endpoint in switchboard::http::table().into_iter().filter(|endpoint| endpoint.path.starts_with("/api/v1/admin"))
+    {
+        let path = endpoint.path.replace("{id}", "x");
+        for token in &tokens {
+            let wanted = if token.is_empty() { 401 } else { 403 };
+            assert_eq!(house.ask(token, endpoint.method.as_str(), &path, json!({})).status(), wanted, "{path}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! How much of the hub anybody may use: what is above a limit is refused in words, and nobody else notices.
+
+mod bodies;
+mod connections;
+mod raw;
+mod requests;
+mod sockets;
