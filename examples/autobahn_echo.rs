@@ -33,6 +33,7 @@ impl StreamHandler<Inbound> for Echo {
             Inbound::Binary(bytes) => {
                 self.outbound.push(&Frame::binary(&bytes));
             }
+            Inbound::Control => {}
             Inbound::Closed { .. } => context.stop(),
         }
     }

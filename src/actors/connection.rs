@@ -212,6 +212,8 @@ impl ConnectionActor {
             context.wait(async move { free.room().await }.into_actor(self));
         }
         let place = underway.try_enter();
+        // A task is as large as what it holds, twice, and aligned: holes of that size would be left between what stays.
+        let work = Box::pin(work);
         let (outbound, workers) = (self.outbound.clone(), self.kit.workers.clone());
         actix_rt::spawn(async move {
             let _place = match place {
@@ -522,6 +524,7 @@ impl StreamHandler<Inbound> for ConnectionActor {
                 let fault = Fault::new(Code::BadRequest, "binary frames are not understood here: send JSON text");
                 self.refuse(&fault, None);
             }
+            Inbound::Control => {}
             Inbound::Closed { .. } => context.stop(),
         }
     }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::domain::command::Caller;
 use crate::domain::principal::Principal;
 use crate::error::{Code, Fault};
+use crate::http::limit::shows_credential;
 use crate::http::{RequestId, fault_json};
 use crate::limits::{Place, Stranger};
 use crate::transport::{Admitted, Doorkeeper, Opener, Refusal, SocketLimits, UpgradeRequest};
@@ -46,6 +47,11 @@ fn refusal(fault: &Fault, request_id: &str) -> Refusal {
     Refusal { status: fault.code.row().http_status, body: Bytes::from(body), headers }
 }
 
+/// Whether a query has a parameter of that name.
+fn names(query: &str, name: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
+}
+
 /// Who knocks, and the place that its socket takes. Nobody's credential is looked at where an address has shown too
 /// many wrong ones; who shows none is a stranger, and one too many is told so.
 async fn admitted(
@@ -54,12 +60,20 @@ async fn admitted(
     head: &Head<'_>,
 ) -> Result<(Principal, Option<Place>), Fault> {
     let limits = &kit.limits;
-    limits.look(Stranger::Refused, head.peer, Instant::now()).or_fault("refused", "too many wrong credentials")?;
-    let found = auth.principal(head, Route::Socket).await;
+    let shown = shows_credential(head.headers) || ["token", "ticket"].iter().any(|name| names(head.query, name));
+    if shown {
+        limits.look(Stranger::Refused, head.peer, Instant::now()).or_fault("refused", "too many wrong credentials")?;
+    }
+    let found = match NATIVE_PATHS.contains(&head.path) {
+        true => auth.principal(head, Route::Socket).await,
+        false => Err(Fault::not_found("socket address")),
+    };
     let now = Instant::now();
-    if found.as_ref().is_err_and(|fault| fault.code == Code::Unauthorized) {
+    if let Err(fault) = &found {
         limits.stranger(Stranger::Request, head.peer, now).or_fault("strangers", "too many requests")?;
-        limits.stranger(Stranger::Refused, head.peer, now);
+        if shown && fault.code == Code::Unauthorized {
+            limits.stranger(Stranger::Refused, head.peer, now);
+        }
     }
     let principal = found?;
     let place = limits.connect(&principal, now)?;
@@ -75,9 +89,6 @@ impl Doorkeeper for HubDoorkeeper {
                 request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
             ));
             let refuse = |fault: &Fault| refusal(fault, request_id.as_str());
-            if !NATIVE_PATHS.contains(&request.path.as_str()) {
-                return Err(refuse(&Fault::not_found("socket address")));
-            }
             let uri: actix_web::http::Uri = match &request.query {
                 Some(query) => format!("{}?{query}", request.path).parse(),
                 None => request.path.parse(),

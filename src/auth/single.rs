@@ -90,12 +90,13 @@ mod tests {
     #[test]
     fn a_question_whose_thread_ended_is_asked_anew() {
         let single = Arc::new(Single::<u8, u32>::new());
-        let there = single.clone();
+        let (there, (give, left)) = (single.clone(), std::sync::mpsc::channel());
         let begun = std::thread::spawn(move || {
             let system = actix_rt::System::new();
-            system.block_on(async move { there.ask(7, std::future::pending::<u32>) })
+            system.block_on(async move { give.send(there.ask(7, std::future::pending::<u32>)).unwrap() });
         });
-        let left = begun.join().unwrap();
+        begun.join().unwrap();
+        let left = left.recv().unwrap();
         actix_rt::System::new().block_on(async move {
             assert_eq!(left.await, None);
             assert_eq!(single.ask(7, || async { 5 }).await, Some(5));

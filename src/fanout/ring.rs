@@ -31,6 +31,9 @@ pub enum Pool {
     Channels,
 }
 
+/// Bytes of a delta within a run: where it ends.
+const DELTA_BYTES: usize = size_of::<u32>();
+
 /// Deltas that lie in one entry at most.
 const LONGEST_RUN: usize = 512;
 
@@ -115,7 +118,7 @@ impl Entry {
         match self {
             Self::Whole(published) => 300 + weight(&published.numbered.event),
             Self::Published(bare) => 300 + bare.weight as usize,
-            Self::Run(run) => 120 + 4 * run.ends.len(),
+            Self::Run(run) => 120 + DELTA_BYTES * run.ends.len(),
         }
     }
 }
@@ -162,24 +165,15 @@ impl Ring {
     }
 
     pub fn push(&mut self, published: &Arc<Published>) {
-        // What is forgotten is forgotten by whole entries: a run is a small share of what the ring may hold.
-        let longest = (self.limits.events / 8).clamp(1, LONGEST_RUN);
-        let before = self.entries.back().map_or(0, Entry::bytes);
-        let grown = match (&published.numbered.event, self.entries.back_mut()) {
-            (Event::Delta { part, offset, text, .. }, Some(Entry::Run(run)))
-                if run.part == *part && run.ends.last() == Some(&(*offset as u32)) && run.ends.len() < longest =>
-            {
-                run.ends.push((offset + text.len()) as u32);
-                run.at = published.numbered.at;
-                true
-            }
-            _ => false,
+        let added = if self.grow_run(&published.numbered) {
+            DELTA_BYTES
+        } else {
+            let entry = entry(published);
+            let bytes = entry.bytes();
+            self.entries.push_back(entry);
+            bytes
         };
-        if !grown {
-            self.entries.push_back(entry(published));
-        }
         self.events += 1;
-        let added = self.entries.back().map_or(0, Entry::bytes) - if grown { before } else { 0 };
         self.bytes += added;
         let total = self.limits.pool.total().fetch_add(added, Ordering::Relaxed) + added;
         // Over half of the budget of all, every ring that grows gives back down to a quarter of its own; over the whole
@@ -193,6 +187,24 @@ impl Ring {
         // One event that is larger than a whole ring is not kept either.
         while (self.events > events || self.bytes > bytes) && self.drop_oldest() {}
         self.forget_old(published.numbered.at);
+    }
+
+    /// Whether a delta went on where the newest run ends. Nothing else is looked at: what lies in a ring is seldom at
+    /// hand for the processor.
+    fn grow_run(&mut self, numbered: &Numbered) -> bool {
+        let Event::Delta { part, offset, text, .. } = &numbered.event else { return false };
+        // What is forgotten is forgotten by whole entries: a run is a small share of what the ring may hold.
+        let longest = (self.limits.events / 8).clamp(1, LONGEST_RUN);
+        match self.entries.back_mut() {
+            Some(Entry::Run(run))
+                if run.part == *part && run.ends.last() == Some(&(*offset as u32)) && run.ends.len() < longest =>
+            {
+                run.ends.push((offset + text.len()) as u32);
+                run.at = numbered.at;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Forgets what is too old.
@@ -341,6 +353,21 @@ mod tests {
         assert!(ring.holds_after(2, 2) && !ring.holds_after(1, 2), "there is a gap, and it is told");
         ring.push(&application(3, 10));
         assert!(ring.holds_after(2, 3) && !ring.holds_after(1, 3));
+    }
+
+    #[test]
+    fn what_a_client_published_is_read_back_from_its_frame() {
+        let mut ring = Ring::new(LIMITS);
+        let (name, data) = ("a \"b\" \u{1f600}".into(), "{ \"x\": [1e3, null],\"x\":\"\\n\"}".into());
+        let published = event(7, Event::Application { name, data });
+        ring.push(&published);
+        let template = application(9, 0).numbered.clone();
+        let found = ring.after(6, &template, &|_, _| None, usize::MAX).expect("held");
+        let [one @ Recalled::Frame { .. }] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(one.numbered(&template).as_ref(), Some(&published.numbered));
+        for dialect in [NATIVE, crate::doors::FLAT] {
+            assert_eq!(one.frames(dialect, &template), published.encoded(dialect).frames());
+        }
     }
 
     #[test]

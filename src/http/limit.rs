@@ -19,7 +19,7 @@ use super::fault::json_errors;
 use super::{Edge, Refusal};
 use crate::domain::principal::Principal;
 use crate::error::{Code, Fault};
-use crate::limits::{Decision, Limits, Stranger, whole_seconds};
+use crate::limits::{Decision, Limits, Stranger, Via, whole_seconds};
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -77,6 +77,18 @@ pub(super) async fn known(
     found
 }
 
+impl Edge {
+    /// Takes one message from a user's budget for REST; the answer tells what is left of it. Before anything is done.
+    ///
+    /// # Errors
+    /// `rate_limited` with `details.retryAfter`, in whole seconds.
+    pub fn message(&self, request: &HttpRequest, principal: &Principal) -> Result<(), Fault> {
+        let decision = self.limits.message_at(principal, Via::Rest, Instant::now());
+        request.extensions_mut().insert(Charged(decision));
+        decision.or_fault("messages", "too many messages")
+    }
+}
+
 /// The middleware, within [`super::around`].
 pub async fn limited(
     request: ServiceRequest,
@@ -127,7 +139,7 @@ fn budget(request: &ServiceRequest) -> Stranger {
 }
 
 /// Whether there is something in the head that may turn out to be a credential.
-fn shows_credential(headers: &header::HeaderMap) -> bool {
+pub fn shows_credential(headers: &header::HeaderMap) -> bool {
     headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE)
 }
 

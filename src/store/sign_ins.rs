@@ -138,7 +138,7 @@ impl Store {
                 .filter(hub_session::user_id.eq(user.clone()))
                 .filter(hub_session::revoked_at.is_null());
             let ended = diesel::update(live).set(hub_session::revoked_at.eq(now.0)).execute(c)?;
-            Ok((ended > 0).then(|| (ended, Whose { organization, user: Some(user) })))
+            Ok((ended > 0).then_some((ended, Whose { organization, user: Some(user) })))
         });
         Ok(revoked.await?.unwrap_or(0))
     }

@@ -21,6 +21,8 @@ use super::{
 pub enum Inbound {
     Text(ByteString),
     Binary(Bytes),
+    /// A ping, which is answered already, or a pong: for whoever counts.
+    Control,
     /// The last item: the code of the peer's Close frame, `None` if it sent none (or no code).
     Closed {
         code: Option<u16>,
@@ -117,8 +119,12 @@ impl Stream for InboundStream {
                 return this.end(None);
             }
             match std::task::ready!(this.step(cx)) {
-                Step::Nothing | Step::Event(Event::Pong) => {}
-                Step::Event(Event::Ping(payload)) => this.outbound.pong(&payload),
+                Step::Nothing => {}
+                Step::Event(Event::Pong) => return Poll::Ready(Some(Inbound::Control)),
+                Step::Event(Event::Ping(payload)) => {
+                    this.outbound.pong(&payload);
+                    return Poll::Ready(Some(Inbound::Control));
+                }
                 Step::Event(Event::Text(text)) => {
                     this.outbound.worker.counters.message_in();
                     return Poll::Ready(Some(Inbound::Text(text)));

@@ -22,8 +22,8 @@ use crate::framing::Frame;
 const GATHER: usize = 64 << 10;
 /// Frames of this size are written from where they are.
 const LARGE: usize = 16 << 10;
-/// A queue that once held more than this gives its memory back when it is empty.
-const KEPT_SLOTS: usize = 4;
+/// A queue that once held more frames than this gives its memory back when it is empty.
+const KEPT_SLOTS: usize = 8;
 
 /// What became of a pushed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// Its answers, in the order of this list: the last one is given again and again.
+/// What it says, and what it was asked.
 pub struct Answers {
     pub address: SocketAddr,
     scheme: &'static str,
     said: Arc<Mutex<String>>,
     asked: Arc<Mutex<Vec<String>>>,
-    /// Connections end unanswered while it is down.
+    /// The next request waits for this.
     held: Arc<Mutex<Option<Receiver<()>>>>,
 }
 
@@ -79,7 +79,7 @@ impl Answers {
         *self.said.lock().unwrap() = answer.into();
     }
 
-    /// From now on requests are kept waiting, until the hold is dropped.
+    /// The next request is kept waiting until the hold is dropped.
     pub fn hold(&self) -> Hold {
         let (open, gate) = channel();
         *self.held.lock().unwrap() = Some(gate);

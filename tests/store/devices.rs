@@ -92,7 +92,7 @@ async fn a_visit_is_noted_once_a_minute(ground: Ground) {
 }
 
 async fn of_fifty_who_use_a_code_one_wins(ground: Ground) {
-    let stores = vec![
+    let stores = [
         ground.open(),
         Store::open_shared(ground.settings()).expect("opens beside the owner"),
         Store::open_shared(ground.settings()).expect("opens beside the owner"),

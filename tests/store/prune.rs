@@ -67,7 +67,7 @@ async fn what_has_ended_is_forgotten(ground: Ground) {
         pairing_codes: 1,
         tickets: 1,
         revoked_tokens: 1,
-        ..{ Pruned::default() }
+        ..Pruned::default()
     };
     assert_eq!(forgotten, Ok(one));
     for table in ["idempotency", "sign_in_link", "pairing_code", "ticket", "revoked_token"] {

@@ -45,7 +45,7 @@ fn ticket(hash: u8, of: &str, credential: Credential) -> Ticket {
 }
 
 async fn of_fifty_who_take_a_ticket_one_wins(ground: Ground) {
-    let stores = vec![
+    let stores = [
         ground.open(),
         Store::open_shared(ground.settings()).expect("opens beside the owner"),
         Store::open_shared(ground.settings()).expect("opens beside the owner"),
@@ -75,10 +75,12 @@ async fn a_ticket_brings_its_principal_back(ground: Ground) {
     plain.principal.expires_at = None;
     plain.principal.permissions = vec![];
     plain.principal.hub_admin = false;
-    let tickets =
-        [ticket(1, "ann", credential("jwt", "a|b")), plain, ticket(3, "ann", credential("session", "00ff")), {
-            ticket(4, "ann", Credential::Foreign { id: "x".into() })
-        }];
+    let tickets = [
+        ticket(1, "ann", credential("jwt", "a|b")),
+        plain,
+        ticket(3, "ann", credential("session", "00ff")),
+        ticket(4, "ann", Credential::Foreign { id: "x".into() }),
+    ];
     for ticket in &tickets {
         store.put_ticket(ticket.clone()).await.expect("written");
     }
@@ -174,9 +176,11 @@ async fn tokens_are_taken_back(ground: Ground) {
     live.sort_by_key(|token| token.expires_at);
     assert_eq!(
         live,
-        [revoked("acme", "one", 150), revoked("acme", &odd.replace('\0', "\u{fffd}"), 200), {
+        [
+            revoked("acme", "one", 150),
+            revoked("acme", &odd.replace('\0', "\u{fffd}"), 200),
             revoked("other", "two", 300)
-        }]
+        ]
     );
     assert_eq!(store.revoked_tokens(Timestamp(200)).await, Ok(vec![revoked("other", "two", 300)]));
     let foreign = store.revoke_token(revoked("nowhere", "x", 9), None, Timestamp(5)).await;

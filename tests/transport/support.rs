@@ -179,8 +179,9 @@ pub fn echo(socket: Socket) {
         let Socket { outbound, mut inbound } = socket;
         while let Some(item) = inbound.next().await {
             match item {
-                Inbound::Text(text) => outbound.push(&Frame::text(text.as_bytes())),
-                Inbound::Binary(bytes) => outbound.push(&Frame::binary(&bytes)),
+                Inbound::Text(text) => drop(outbound.push(&Frame::text(text.as_bytes()))),
+                Inbound::Binary(bytes) => drop(outbound.push(&Frame::binary(&bytes))),
+                Inbound::Control => {}
                 Inbound::Closed { .. } => break,
             };
         }

@@ -56,7 +56,7 @@ fn a_budget_that_is_spent_refuses_retries_and_the_flat_form_too() {
         let session = client.session().await;
         client.subscribe(&format!("session:{session}"), None).await;
         let turn = client.say(&session, "hello").await;
-        client.event("turn.completed").await;
+        client.event("turn.ended").await;
         // What is malformed costs nothing.
         for _ in 0..5 {
             let bad = client.ask("messages.send", json!({"sessionId": session, "content": ""})).await;
@@ -158,5 +158,25 @@ fn case_55_frames_and_requests_do_not_share_a_budget() {
             client.say(&session, "hello").await;
         }
         assert_eq!(ask().await, 429);
+    });
+}
+
+/// Pings of the WebSocket protocol are frames like others, though no door sees them.
+#[test]
+fn case_55_a_flood_of_control_frames_is_a_flood() {
+    run(async {
+        let hub = Hub::start(
+            HubOptions::default()
+                .set("SWITCHBOARD_LIMITS__FRAMES_PER_SECOND", 200)
+                .set("SWITCHBOARD_LIMITS__FRAMES_BURST", 20),
+        );
+        for message in [Message::Ping(vec![1, 2, 3].into()), Message::Pong(Vec::new().into())] {
+            let mut flooder = Client::connect(&hub.address, &hub.token("mallory", "acme", "member")).await;
+            for _ in 0..2000 {
+                flooder.throw(message.clone()).await;
+            }
+            assert_eq!(flooder.find(|f| f["type"] == "error").await["code"], "rate_limited");
+            assert_eq!(flooder.until_closed().await, 1008);
+        }
     });
 }

@@ -101,7 +101,7 @@ impl Ground {
             Kind::Jwt => token,
             _ => self.credential(&user, kind).await,
         };
-        (Subject { user, role, kind, secret }, owned)
+        (Subject { user, kind, secret }, owned)
     }
 
     async fn credential(&self, user: &str, kind: Kind) -> String {
@@ -158,7 +158,6 @@ pub async fn target(client: &mut Client, visibility: &str, with_question: bool) 
 
 pub struct Subject {
     pub user: String,
-    pub role: &'static str,
     pub kind: Kind,
     /// The token, key or cookie.
     pub secret: String,
