@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::standing::{self, Standing};
 use super::underway::Underway;
 use super::{HubSettings, expiry};
 use crate::domain::channel::{Channel, Position};
@@ -50,6 +51,8 @@ pub struct ConnectionKit {
 pub struct ConnectionActor {
     kit: Rc<ConnectionKit>,
     caller: Caller,
+    /// Where it learns that its principal's rights are others now.
+    standing: Rc<Standing>,
     outbound: Rc<Outbound>,
     requests: u64,
     frames: FrameBucket,
@@ -97,12 +100,15 @@ struct PublishFrame<'a> {
 
 impl ConnectionActor {
     /// Gives a new socket its actor. `caller.request_id` is the handshake's.
-    pub fn open(kit: Rc<ConnectionKit>, caller: Caller, place: Option<Place>, socket: Socket) {
+    pub fn open(kit: Rc<ConnectionKit>, mut caller: Caller, place: Option<Place>, socket: Socket) {
         let Socket { outbound, inbound } = socket;
+        let standing = standing::enter(&caller.principal, outbound.id().0);
+        // Sockets with the same credential share one principal.
+        standing.refresh(&mut caller);
         Self::create(|context| {
             context.add_stream(inbound);
             let frames = FrameBucket::default();
-            Self { kit, caller, outbound, requests: 0, frames, _place: place }
+            Self { kit, caller, standing, outbound, requests: 0, frames, _place: place }
         });
     }
 
@@ -149,6 +155,7 @@ impl ConnectionActor {
     }
 
     fn text(&mut self, text: &str, context: &mut Context<Self>) {
+        self.standing.refresh(&mut self.caller);
         if let Some(plain) = rpc::plain_publish(text) {
             if let Err(fault) = self.plain_publish(&plain) {
                 self.refuse(&fault, plain.id.filter(|id| checked_id(id).is_ok()));
@@ -499,6 +506,7 @@ impl Actor for ConnectionActor {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         fanout::leave(self.outbound.id().0);
+        standing::leave(&self.standing, self.outbound.id().0);
         if let Some(at) = self.caller.principal.expires_at {
             expiry::forget(at, self.outbound.id().0);
         }

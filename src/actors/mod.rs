@@ -15,6 +15,7 @@ pub mod conversation;
 mod expiry;
 pub mod hub;
 pub mod registry;
+pub mod standing;
 mod underway;
 
 use std::cell::RefCell;

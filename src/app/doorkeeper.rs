@@ -8,7 +8,9 @@ use actix_http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::watch::{Told, confirm};
 use crate::actors::connection::{ConnectionActor, ConnectionKit};
+use crate::actors::standing;
 use crate::auth::{Authenticator, Head, Route};
 use crate::config::Config;
 use crate::domain::command::Caller;
@@ -29,6 +31,7 @@ pub struct HubDoorkeeper {
     pub auth: Arc<Authenticator>,
     pub kit: Rc<ConnectionKit>,
     pub limits: Rc<SocketLimits>,
+    pub told: Told,
 }
 
 fn refusal(fault: &Fault, request_id: &str) -> Refusal {
@@ -80,7 +83,7 @@ async fn admitted(
 impl Doorkeeper for HubDoorkeeper {
     fn admit(&self, request: UpgradeRequest) -> LocalBoxFuture<'static, Result<Admitted, Refusal>> {
         let (auth, kit, limits) = (self.auth.clone(), self.kit.clone(), self.limits.clone());
-        let config = self.config.clone();
+        let (config, told) = (self.config.clone(), self.told.clone());
         Box::pin(async move {
             let request_id = RequestId::of(&actix_web::http::header::HeaderMap::from_iter(
                 request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
@@ -93,6 +96,7 @@ impl Doorkeeper for HubDoorkeeper {
             .map_err(|_| refuse(&Fault::field("path", "not an address")))?;
             let trusted = &config.server.trusted_proxies;
             let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
+            let before = told.number();
             let (principal, place) = admitted(&auth, &kit, &head).await.map_err(|fault| {
                 auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());
                 refuse(&fault)
@@ -103,7 +107,14 @@ impl Doorkeeper for HubDoorkeeper {
                 origin: format!("{} from {}", request.path, head.peer).into(),
             };
             let id = HeaderValue::from_str(request_id.as_str()).ok();
-            let open = Opener::here(move |socket| ConnectionActor::open(kit, caller, place, socket));
+            let open = Opener::here(move |socket| {
+                let principal = caller.principal.clone();
+                ConnectionActor::open(kit, caller, place, socket);
+                // Rights changed while the handshake was under way, perhaps these.
+                if told.number() != before {
+                    standing::review(&principal.organization, Some(&principal.user), &confirm(&auth));
+                }
+            });
             Ok(Admitted { open, limits, headers: id.map(|id| (REQUEST_ID, id)).into_iter().collect() })
         })
     }

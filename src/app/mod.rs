@@ -3,6 +3,7 @@
 mod doorkeeper;
 mod gauges;
 mod settings;
+mod watch;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -33,6 +34,7 @@ use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
 use doorkeeper::HubDoorkeeper;
+use watch::{Told, Watch};
 
 /// Conversations that are brought back at the same time after a start.
 const SCAN: usize = 16;
@@ -49,6 +51,7 @@ pub struct Running {
     store: Store,
     registry: Addr<Registry>,
     edge: web::Data<Edge>,
+    watch: actix_rt::task::JoinHandle<()>,
     refusals: actix_rt::task::JoinHandle<()>,
     /// Opens the door for the first owner, if nobody has signed in yet.
     pub invitation: Option<SecretString>,
@@ -97,7 +100,12 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let edge = web::Data::new(edge);
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
     let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits };
-    let server = listen(&config, &edge, auth, hubs)?;
+    // Read before anybody is let in: what changes from here on is told to the sockets.
+    let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
+    let told = Told::default();
+    let server = listen(&config, &edge, (auth.clone(), told.clone()), hubs)?;
+    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told };
+    let watch = watch.start(newest);
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
     let mut here = Config::clone(&config);
@@ -105,7 +113,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let invited = first_start::invite(&store, &here, SystemSource.now()).await;
     let invitation = invited.map_err(|fault| fault.message)?;
     actix_rt::spawn(bring_back(store.clone(), registry.clone(), config.server.worker_count()));
-    Ok(Running { server, store, registry, edge, refusals, invitation, address })
+    Ok(Running { server, store, registry, edge, watch, refusals, invitation, address })
 }
 
 /// Refusals at the doors reach the audit log a moment later.
@@ -149,7 +157,7 @@ fn readiness(store: &Store) -> Readiness {
 fn listen(
     config: &Arc<Config>,
     edge: &web::Data<Edge>,
-    auth: Arc<Authenticator>,
+    (auth, told): (Arc<Authenticator>, Told),
     hubs: Hubs,
 ) -> Result<RunningServer, String> {
     let listen = config.server.listen;
@@ -179,7 +187,13 @@ fn listen(
         let config = config.clone();
         move || -> Rc<dyn transport::Doorkeeper> {
             let limits = Rc::new(settings::sockets(&config));
-            Rc::new(HubDoorkeeper { config: config.clone(), auth: auth.clone(), kit: hubs.kit(), limits })
+            Rc::new(HubDoorkeeper {
+                config: config.clone(),
+                auth: auth.clone(),
+                kit: hubs.kit(),
+                limits,
+                told: told.clone(),
+            })
         }
     };
     let (edge, limits) = (edge.clone(), settings::sockets(config));
@@ -270,7 +284,7 @@ impl Signals {
 
 /// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
 async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Result<(), String> {
-    let Running { server, store, registry, edge, refusals, .. } = running;
+    let Running { server, store, registry, edge, watch, refusals, .. } = running;
     let handle: Handle = server.handle();
     edge.readiness.stop();
     handle.pause().await;
@@ -280,6 +294,7 @@ async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Resul
     if left > 0 {
         tracing::info!(left, "clients that did not take their farewell");
     }
+    watch.abort();
     refusals.abort();
     edge.auth.write_refusals(true).await;
     store.close().await;

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
+use crate::domain::account::RevokedToken;
 
 /// A session that just began.
 pub struct SignedIn {
@@ -49,8 +50,12 @@ impl Authenticator {
         Ok(SignedIn { secret, organization, user })
     }
 
-    /// Ends a session. Anything else in the cookie is left alone: it is not ours to end.
+    /// Ends a session, or revokes the token that a browser was signed in by. Anything else in the cookie is left alone:
+    /// it is not ours to end.
     pub async fn sign_out(&self, cookie: &str) -> Result<(), Fault> {
+        if jwt::looks_signed(cookie) {
+            return self.sign_out_token(cookie).await;
+        }
         if !cookie.starts_with(keys::SESSION) {
             return Ok(());
         }
@@ -58,6 +63,23 @@ impl Authenticator {
         self.sessions.forget(&hash);
         self.store.revoke_session(hash, SystemSource.now()).await.map_err(fault_of)?;
         self.sessions.forget(&hash);
+        Ok(())
+    }
+
+    /// A token without a name ends by itself, or with its user's tokens; one that does not count has ended.
+    async fn sign_out_token(&self, token: &str) -> Result<(), Fault> {
+        let now = SystemSource.now();
+        let claims = match self.claims(token, None, now).await {
+            Ok(claims) => claims,
+            Err(fault) if fault.code == Code::Unauthorized => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        let Some(id) = claims.token_id else { return Ok(()) };
+        let organization = claims.person.organization;
+        let key = (organization.clone(), id.clone());
+        let revoked = RevokedToken { organization, token: id, expires_at: claims.expires_at };
+        self.store.revoke_token(revoked, Some(&claims.person.user), now).await.map_err(fault_of)?;
+        self.revoked.forget(&key);
         Ok(())
     }
 

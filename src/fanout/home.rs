@@ -30,6 +30,9 @@ pub trait HomeLink: Send + Sync {
 
     /// The listener is gone.
     fn detach(&self, connection: ConnectionNumber, dialect: DialectId);
+
+    /// What the listener may do has changed: it is judged anew, as this principal.
+    fn renew(&self, connection: ConnectionNumber, dialect: DialectId, principal: Arc<Principal>);
 }
 
 /// A subscriber as its home knows it.
@@ -334,6 +337,21 @@ impl Home {
         if let Some(member) = self.drop_member(connection, dialect) {
             self.left(&member.principal.user, at);
         }
+    }
+
+    /// A member's rights are others now. Whoever may not listen any more is dismissed by [`Home::dismiss`].
+    pub fn renew(
+        &mut self,
+        connection: ConnectionNumber,
+        dialect: DialectId,
+        principal: Arc<Principal>,
+        answers: bool,
+    ) {
+        let Some(member) = self.members.get_mut(&(connection, dialect)) else { return };
+        self.answering -= usize::from(member.answers);
+        self.answering += usize::from(answers);
+        member.principal = principal;
+        member.answers = answers;
     }
 
     fn drop_member(&mut self, connection: ConnectionNumber, dialect: DialectId) -> Option<Member> {

@@ -13,10 +13,13 @@ use tokio::sync::oneshot;
 use super::home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
 use super::inbox::{Mail, Workers};
 use super::ring::RingLimits;
-use crate::domain::channel::{ApplicationName, ChannelKey, Named, Position};
+use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Named, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::{Source, SystemSource, Timestamp};
+use crate::domain::policy::{self, Operation};
+use crate::domain::principal::Principal;
+use crate::error::Fault;
 use crate::transport::{Close, current_worker};
 
 /// How often empty homes are looked for.
@@ -57,6 +60,12 @@ pub enum HomeMail {
         key: ChannelKey,
         connection: ConnectionNumber,
         dialect: DialectId,
+    },
+    Renew {
+        key: ChannelKey,
+        connection: ConnectionNumber,
+        dialect: DialectId,
+        principal: Arc<Principal>,
     },
     Presence {
         key: ChannelKey,
@@ -126,6 +135,11 @@ impl HomeLink for WorkerLink {
         let mail = HomeMail::Detach { key: self.key.clone(), connection, dialect };
         self.workers.send(home_worker(&self.workers, &self.key), Mail::Home(mail));
     }
+
+    fn renew(&self, connection: ConnectionNumber, dialect: DialectId, principal: Arc<Principal>) {
+        let mail = HomeMail::Renew { key: self.key.clone(), connection, dialect, principal };
+        self.workers.send(home_worker(&self.workers, &self.key), Mail::Home(mail));
+    }
 }
 
 /// Runs on the home, which is made if it is not there.
@@ -175,6 +189,9 @@ pub(super) fn receive(workers: &Workers, mail: HomeMail) {
         HomeMail::Detach { key, connection, dialect } => {
             with_known(&key, |home| home.detach(connection, dialect, now()));
         }
+        HomeMail::Renew { key, connection, dialect, principal } => {
+            with_known(&key, |home| renew_here(home, connection, dialect, principal));
+        }
         HomeMail::Presence { key, answer } => {
             let _ = answer.send(with_known(&key, |home| home.presence()).unwrap_or_default());
         }
@@ -210,6 +227,18 @@ fn attach_here(home: &mut Home, request: AttachRequest) -> bool {
         None => Opening::Fresh(&mut |_| None),
     };
     home.attach((connection, dialect), member, since.as_ref(), opening, now(), &|_, _| None)
+}
+
+/// Judges a member anew, as this principal.
+fn renew_here(home: &mut Home, connection: ConnectionNumber, dialect: DialectId, principal: Arc<Principal>) {
+    let allowed = policy::allow(&principal, Operation::Subscribe).and_then(|()| {
+        let channel = Channel::parse(home.key().name()).map_err(|_| Fault::not_found("channel"))?;
+        policy::channel(&principal, &channel)
+    });
+    match allowed {
+        Ok(()) => home.renew(connection, dialect, principal, false),
+        Err(fault) => home.dismiss(vec![(connection, dialect, fault)], now()),
+    }
 }
 
 /// Publishes to an application channel. On the home's own worker the position comes at once.

@@ -21,7 +21,7 @@ pub use home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
 pub use homes::{AttachRequest, HomeState, announce, attach, begin, close_all, detach, history, presence, publish};
 pub use inbox::{Mail, Workers};
 pub use ring::{Pool, RingLimits};
-pub use table::{is_listening, leave, listens_to, start, unlisten};
+pub use table::{is_listening, leave, listens_to, renew, start, unlisten};
 
 /// An event on its way, with what each dialect made of it: the first worker that needs it encodes it for all.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::domain::channel::{Channel, ChannelKey};
 use crate::domain::event::Greeting;
 use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::OrganizationId;
+use crate::domain::principal::Principal;
 use crate::doors::{DIALECTS, NATIVE};
 use crate::error::Fault;
 use crate::framing::Frame;
@@ -308,6 +309,19 @@ pub fn is_listening(
 /// How many channels a connection of this worker listens to.
 pub fn listens_to(connection: ConnectionNumber) -> usize {
     TABLE.with_borrow(|table| table.held.get(&connection).map_or(0, Vec::len))
+}
+
+/// What a connection of this worker may do has changed: the homes of all that it hears judge it anew.
+pub fn renew(connection: ConnectionNumber, principal: &Arc<Principal>) {
+    // The homes are told when the table is free again: one on this worker answers at once.
+    let links: Vec<_> = TABLE.with_borrow(|table| {
+        let held = table.held.get(&connection).into_iter().flatten();
+        let listener = |(channel, slot): &(ChannelKey, usize)| table.channels.get(channel)?.get(*slot);
+        held.filter_map(listener).map(|listener| (listener.link.clone(), listener.dialect)).collect()
+    });
+    for (link, dialect) in links {
+        link.renew(connection, dialect, principal.clone());
+    }
 }
 
 /// A connection of this worker is gone: so are its subscriptions.

@@ -42,7 +42,7 @@ impl Store {
         now: Timestamp,
         write: impl FnOnce(&mut AnyConnection) -> Result<Option<(T, Whose)>, JobFault> + Send + 'static,
     ) -> Result<Option<T>, CommitFault> {
-        self.write(move |c| {
+        let done = self.write(move |c| {
             one_at_a_time(c)?;
             let Some((value, whose)) = write(c)? else { return Ok(None) };
             diesel::insert_into(identity_change::table)
@@ -53,8 +53,18 @@ impl Store {
                 ))
                 .execute(c)?;
             Ok(Some(value))
-        })
-        .await
+        });
+        let done = done.await?;
+        if done.is_some() {
+            self.0.changed.notify_one();
+        }
+        Ok(done)
+    }
+
+    /// Waits until somebody's rights were changed through this handle or a clone of it. For one listener; what other
+    /// processes change is only in the rows.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 
     /// Changes of the whole hub after `n`, oldest first, at most 1,000.

@@ -143,6 +143,8 @@ struct Inner {
     tails: Arc<Tails>,
     hook: Arc<Mutex<Option<CommitHook>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Told of every change of somebody's rights that was written here.
+    changed: tokio::sync::Notify,
 }
 
 impl Drop for Inner {
@@ -233,7 +235,15 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|e| StoreFault::Unavailable(format!("cannot start the writer: {e}")))?;
         let writer = Mutex::new(Some(thread));
-        Ok(Self(Arc::new(Inner { pool, queue: Some(sender), waiting, tails, hook, writer })))
+        Ok(Self(Arc::new(Inner {
+            pool,
+            queue: Some(sender),
+            waiting,
+            tails,
+            hook,
+            writer,
+            changed: Default::default(),
+        })))
     }
 
     /// Queues the batch now, before the first await: two calls in order stay in order. The future is done when the

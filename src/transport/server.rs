@@ -203,6 +203,11 @@ impl Handle {
         cut
     }
 
+    /// Runs something on every worker's thread, each in a task of its own.
+    pub fn on_every_worker(&self, what: impl Fn() + Clone + Send + 'static) {
+        self.order(|| Order::Run(Box::new(what.clone())));
+    }
+
     fn order(&self, order: impl Fn() -> Order) {
         for worker in self.workers.iter() {
             // A worker that no longer listens has no sockets.

@@ -26,6 +26,7 @@ mod publishing;
 mod real_model;
 mod rest;
 mod resume;
+mod revocation;
 mod shutdown;
 mod slow_readers;
 mod stop_before_commit;

@@ -28,6 +28,7 @@ use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId, Listen};
 use crate::domain::ids::{Source, SystemSource, Timestamp};
 use crate::domain::policy::{self, Access};
+use crate::domain::principal::Principal;
 use crate::domain::settings::Settings;
 use crate::error::{Fault, close};
 use crate::fanout::{self, Home, HomeLink, Member, Opening};
@@ -72,6 +73,7 @@ pub enum Look {
 enum FromListener {
     Pull { epoch: Arc<str>, connection: ConnectionNumber, dialect: DialectId, seq: u64 },
     Detach { connection: ConnectionNumber, dialect: DialectId },
+    Renew { connection: ConnectionNumber, dialect: DialectId, principal: Arc<Principal> },
 }
 
 /// The hub stops. Answered with whether a turn is at work still.
@@ -102,6 +104,10 @@ impl HomeLink for Link {
 
     fn detach(&self, connection: ConnectionNumber, dialect: DialectId) {
         self.home.do_send(FromListener::Detach { connection, dialect });
+    }
+
+    fn renew(&self, connection: ConnectionNumber, dialect: DialectId, principal: Arc<Principal>) {
+        self.home.do_send(FromListener::Renew { connection, dialect, principal });
     }
 }
 
@@ -241,6 +247,26 @@ impl ConversationActor {
         Ok(())
     }
 
+    /// A listener's rights are others now: it may have lost this conversation, or its say in it.
+    fn renew(
+        &mut self,
+        (connection, dialect): (ConnectionNumber, DialectId),
+        principal: Arc<Principal>,
+        context: &mut Context<Self>,
+    ) {
+        // While it is loaded anew nobody is judged; the change is told a second time.
+        let Some((home, live)) = self.both() else { return };
+        let settings = &live.machine.settings;
+        match policy::conversation(&principal, settings, Access::Watch) {
+            Ok(()) => {
+                let answers = policy::conversation(&principal, settings, Access::Approve).is_ok();
+                home.renew(connection, dialect, principal, answers);
+            }
+            Err(fault) => home.dismiss(vec![(connection, dialect, fault)], SystemSource.now()),
+        }
+        self.count_answerers(context);
+    }
+
     /// How many may answer has changed, or not.
     fn count_answerers(&mut self, context: &mut Context<Self>) {
         let Some((home, live)) = self.both() else { return };
@@ -341,6 +367,9 @@ impl Handler<FromListener> for ConversationActor {
                     home.detach(connection, dialect, SystemSource.now());
                 }
                 actor.count_answerers(context);
+            }
+            FromListener::Renew { connection, dialect, principal } => {
+                actor.renew((connection, dialect), principal, context);
             }
         });
     }

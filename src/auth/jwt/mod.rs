@@ -285,7 +285,7 @@ mod tests {
             (claims.person.organization, claims.person.user, claims.person.role),
             (organization, user, Role::Owner)
         );
-        assert_eq!(claims.expires_at, NOW.plus_millis(60_000));
+        assert_eq!(claims.expires_at, NOW.plus_millis(65_000));
         assert_eq!(claims.issued_at, Some(NOW));
         let (id, other) = (claims.token_id, verify(&jwt, &other, None).await.unwrap().token_id);
         assert!(id.as_ref().is_some_and(|id| id.len() == 22) && id != other, "{id:?} {other:?}");

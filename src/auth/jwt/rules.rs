@@ -32,6 +32,7 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
     pub person: Person,
+    /// From when on it is refused: its `exp` and the seconds by which clocks may differ. A socket lives as long.
     pub expires_at: Timestamp,
     /// `jti`: the token's own name, by which it can be revoked.
     pub token_id: Option<String>,
@@ -111,8 +112,9 @@ impl Rules {
 
     /// All of a token's claims; its signature has been verified. `chosen`: one of its organizations.
     pub fn read(&self, claims: &Map<String, Value>, chosen: Option<&str>, now: Timestamp) -> Result<Claims, Fault> {
-        let expires_at = time(claims, "exp")?.ok_or_else(|| refused("the token has no exp: it would never end"))?;
-        if now.0 >= expires_at.0.saturating_add(self.leeway_ms) {
+        let exp = time(claims, "exp")?.ok_or_else(|| refused("the token has no exp: it would never end"))?;
+        let expires_at = exp.plus_millis(self.leeway_ms).min(Timestamp((LAST_SECOND * 1000.0) as i64));
+        if now >= expires_at {
             return Err(refused("the token has expired"));
         }
         let soon = now.0.saturating_add(self.leeway_ms);

@@ -4,6 +4,7 @@ mod client;
 mod counter;
 mod http;
 mod hub;
+mod identity;
 mod mirror;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;
@@ -18,6 +19,7 @@ pub use client::Client;
 pub use counter::Counter;
 pub use http::{Answer, Events, Http, streamed_text};
 pub use hub::{Hub, HubOptions};
+pub use identity::Identity;
 pub use mirror::Mirror;
 pub use watcher::{Watcher, assert_converged, text_of};
 
@@ -51,4 +53,14 @@ impl Dice {
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % sides
     }
+}
+
+/// Sends bytes on a connection of their own, and gives all that comes back until the other side ends it.
+pub async fn exchange(address: &str, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    socket.write_all(request.as_bytes()).await.expect("it is sent");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer).into_owned()
 }

@@ -1,0 +1,199 @@
+//! Who is connected to this worker: one standing for each credential in use, shared by all its sockets.
+//!
+//! A connection takes its principal from its standing at every frame, so that a change of role holds from the next
+//! command on. What a credential lost is found out by asking about it again, once for all of its sockets.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashMap;
+use futures_util::StreamExt;
+
+use crate::domain::command::Caller;
+use crate::domain::hub::{ConnectionNumber, LocalFuture};
+use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
+use crate::domain::principal::Principal;
+use crate::error::{Code, Fault, close};
+use crate::fanout;
+use crate::transport::{Close, ConnectionId, with_connection};
+
+/// Credentials that are asked about at the same time.
+const AT_ONCE: usize = 16;
+
+/// How long a credential that something happened to may stay unconfirmed while nobody can be asked, in milliseconds.
+const UNCONFIRMED: i64 = 60_000;
+
+/// How often it is tried to ask.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Asks whether a principal is still who it was: the same with its present rights, or the refusal.
+pub type Confirm = Rc<dyn Fn(Arc<Principal>) -> LocalFuture<Result<Principal, Fault>>>;
+
+/// A credential in use on this worker.
+pub struct Standing {
+    principal: RefCell<Arc<Principal>>,
+    sockets: RefCell<Vec<ConnectionNumber>>,
+    /// Since when it could not be asked about.
+    unconfirmed: Cell<Option<Timestamp>>,
+}
+
+type Key = (OrganizationId, UserId);
+
+thread_local! {
+    static STANDINGS: RefCell<AHashMap<Key, Vec<Rc<Standing>>>> = RefCell::default();
+}
+
+/// A new socket of this worker. Sockets with the same credential share one standing.
+pub fn enter(principal: &Arc<Principal>, connection: ConnectionNumber) -> Rc<Standing> {
+    STANDINGS.with_borrow_mut(|standings| {
+        let key = (principal.organization.clone(), principal.user.clone());
+        let all = standings.entry(key).or_default();
+        let known = all.iter().find(|standing| standing.principal.borrow().as_ref() == principal.as_ref());
+        let standing = match known {
+            Some(known) => known.clone(),
+            None => {
+                let principal = RefCell::new(principal.clone());
+                let new = Standing { principal, sockets: RefCell::default(), unconfirmed: Cell::new(None) };
+                all.reserve_exact(1);
+                all.push(Rc::new(new));
+                all[all.len() - 1].clone()
+            }
+        };
+        let mut sockets = standing.sockets.borrow_mut();
+        // Most credentials have one socket.
+        if sockets.is_empty() {
+            sockets.reserve_exact(1);
+        }
+        sockets.push(connection);
+        drop(sockets);
+        standing
+    })
+}
+
+/// The socket is gone.
+pub fn leave(standing: &Rc<Standing>, connection: ConnectionNumber) {
+    let mut sockets = standing.sockets.borrow_mut();
+    if let Some(at) = sockets.iter().position(|socket| *socket == connection) {
+        sockets.swap_remove(at);
+    }
+    let deserted = sockets.is_empty();
+    drop(sockets);
+    if !deserted {
+        return;
+    }
+    STANDINGS.with_borrow_mut(|standings| {
+        let principal = standing.principal();
+        let key = (principal.organization.clone(), principal.user.clone());
+        if let Some(all) = standings.get_mut(&key) {
+            all.retain(|other| !Rc::ptr_eq(other, standing));
+            if all.is_empty() {
+                standings.remove(&key);
+            }
+        }
+    });
+}
+
+/// Asks about all credentials of a user, or of a whole organization, that are in use on this worker, and draws the
+/// consequences: closed with 4401 or 4403, or other rights from now on.
+pub fn review(organization: &OrganizationId, user: Option<&UserId>, confirm: &Confirm) {
+    let named: Vec<Rc<Standing>> = STANDINGS.with_borrow(|standings| match user {
+        Some(user) => standings.get(&(organization.clone(), user.clone())).cloned().unwrap_or_default(),
+        None => standings.iter().filter(|((o, _), _)| o == organization).flat_map(|(_, all)| all.clone()).collect(),
+    });
+    if named.is_empty() {
+        return;
+    }
+    let confirm = confirm.clone();
+    actix_rt::spawn(async move {
+        let all = futures_util::stream::iter(named);
+        all.for_each_concurrent(AT_ONCE, |standing| standing.confirmed(confirm.clone())).await;
+    });
+}
+
+/// All principals on this worker with their sockets, of one organization.
+pub fn of_organization(organization: &OrganizationId) -> Vec<(Arc<Principal>, Vec<ConnectionNumber>)> {
+    STANDINGS.with_borrow(|standings| {
+        let own = standings.iter().filter(|((o, _), _)| o == organization).flat_map(|(_, all)| all);
+        own.map(|standing| (standing.principal(), standing.sockets.borrow().clone())).collect()
+    })
+}
+
+impl Standing {
+    /// Who it is now.
+    pub fn principal(&self) -> Arc<Principal> {
+        self.principal.borrow().clone()
+    }
+
+    /// Gives a caller the rights of now.
+    pub fn refresh(&self, caller: &mut Caller) {
+        let present = self.principal.borrow();
+        if !Arc::ptr_eq(&present, &caller.principal) {
+            caller.principal = present.clone();
+        }
+    }
+
+    async fn confirmed(self: Rc<Self>, confirm: Confirm) {
+        let waits = self.unconfirmed.get().is_some();
+        loop {
+            let before = self.principal();
+            match confirm(before.clone()).await {
+                Ok(after) => {
+                    self.unconfirmed.set(None);
+                    return self.go_on(&before, after);
+                }
+                Err(fault) if matches!(fault.code, Code::Unavailable | Code::Internal) => {
+                    let since = self.since(&fault, &before);
+                    if SystemSource.now().since(since) >= UNCONFIRMED {
+                        return self.close(&Close::new(close::RESTARTING, "the credential could not be confirmed"));
+                    }
+                }
+                Err(fault) => {
+                    let expired = before.expires_at.is_some_and(|end| end <= SystemSource.now());
+                    tracing::info!(
+                        organization = %before.organization, user = %before.user, %fault,
+                        sockets = self.sockets.borrow().len(), "a credential is no longer good; its sockets are closed"
+                    );
+                    return self.close(&match expired {
+                        true => Close::new(close::EXPIRED, "the credential has expired"),
+                        false => Close::new(close::REVOKED, "revoked"),
+                    });
+                }
+            }
+            // Somebody else's turn to try; the sockets stay for as long.
+            if waits || self.sockets.borrow().is_empty() {
+                return;
+            }
+            actix_rt::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Since when nobody could say; the log hears of it once.
+    fn since(&self, fault: &Fault, principal: &Principal) -> Timestamp {
+        self.unconfirmed.get().unwrap_or_else(|| {
+            let (organization, user) = (&principal.organization, &principal.user);
+            tracing::warn!(%organization, %user, %fault, "a credential cannot be confirmed; trying again");
+            let now = SystemSource.now();
+            self.unconfirmed.set(Some(now));
+            now
+        })
+    }
+
+    /// The credential is good. What it may do holds from the next command on, and for what it listens to.
+    fn go_on(&self, before: &Arc<Principal>, after: Principal) {
+        if **before != after {
+            *self.principal.borrow_mut() = Arc::new(after);
+        }
+        let present = self.principal();
+        for socket in self.sockets.borrow().clone() {
+            fanout::renew(socket, &present);
+        }
+    }
+
+    fn close(&self, close: &Close) {
+        for socket in self.sockets.borrow().clone() {
+            with_connection(ConnectionId(socket), |outbound| outbound.close(close.clone()));
+        }
+    }
+}
