@@ -24,7 +24,7 @@ impl SmallDisk {
         let mounted = folder.path().join("hub");
         std::fs::create_dir(&mounted).expect("a folder");
         let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=6m,mode=700", "switchboard-test"])
+            .args(["-t", "tmpfs", "-o", "size=8m,mode=700", "switchboard-test"])
             .arg(&mounted)
             .status()
             .expect("mount runs");

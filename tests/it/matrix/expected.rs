@@ -82,6 +82,7 @@ admin.keys.revoke          admin   -       organization
 admin.devices.list         admin   -       organization
 admin.devices.revoke       admin   -       organization
 admin.tokens.revoke        admin   -       organization
+admin.tokens.create        admin   -       organization
 admin.usage                admin   -       organization
 admin.reload               hub     -       hub
 admin.audit                admin   -       organization

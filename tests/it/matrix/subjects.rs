@@ -23,7 +23,7 @@ pub enum Kind {
     Device,
 }
 
-pub const KINDS: [Kind; 3] = [Kind::Jwt, Kind::ApiKey, Kind::Session];
+pub const KINDS: [Kind; 4] = [Kind::Jwt, Kind::ApiKey, Kind::Session, Kind::Device];
 
 /// The organization of the subjects, and another one.
 pub const HOME: &str = "acme";
