@@ -73,7 +73,8 @@ fn a_token_signs_a_browser_in_too() {
     assert_eq!(answer.status(), 303);
     let cookie = answer.header("set-cookie").unwrap();
     let age: u64 = cookie.split("Max-Age=").nth(1).unwrap().parse().unwrap();
-    assert!((3500..=3600).contains(&age), "{cookie}");
+    // As long as the token counts, with what clocks may differ by.
+    assert!((3500..=3605).contains(&age), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
     assert_eq!(hub.get("/api/v1/session", &[("Cookie", cookie)]).json()["role"], "operator");
     assert_eq!(hub.send("POST", "/sign-in", &[], "token=nonsense").error().0, "unauthorized");

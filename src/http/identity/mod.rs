@@ -10,6 +10,7 @@ mod views;
 use actix_web::http::Method;
 use actix_web::web;
 
+use super::described::Described;
 use super::endpoint::{Endpoint, row};
 use crate::domain::policy::Operation;
 
@@ -20,34 +21,65 @@ const DELETE: Method = Method::DELETE;
 
 /// The gateway's own addresses stand at the root; under `/api/v1` is everything.
 pub(super) const ENDPOINTS: [Endpoint; 26] = [
-    row(POST, "/api/v1/tickets", Operation::TicketCreate, || web::to(tickets::create)),
-    row(POST, "/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code)),
-    row(POST, "/api/v1/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code)),
-    row(POST, "/pairing/verify", Operation::PairingVerify, || web::to(devices::verify_code)),
-    row(POST, "/api/v1/pairing/verify", Operation::PairingVerify, || web::to(devices::verify_code)),
-    row(GET, "/devices", Operation::DeviceList, || web::to(devices::list)),
-    row(GET, "/api/v1/devices", Operation::DeviceList, || web::to(devices::list)),
-    row(PATCH, "/devices/{id}", Operation::DeviceRename, || web::to(devices::rename)),
-    row(PATCH, "/api/v1/devices/{id}", Operation::DeviceRename, || web::to(devices::rename)),
-    row(DELETE, "/devices/{id}", Operation::DeviceRevoke, || web::to(devices::revoke)),
-    row(DELETE, "/api/v1/devices/{id}", Operation::DeviceRevoke, || web::to(devices::revoke)),
-    row(GET, "/api/v1/admin/organizations", Operation::AdminOrganizationList, || web::to(admin::organizations)),
+    row(POST, "/api/v1/tickets", Operation::TicketCreate, || web::to(tickets::create)).described(|| {
+        Described::new("Gives a ticket: a credential in an address, for one use within seconds.")
+            .gives::<serde_json::Value>(201)
+    }),
+    row(POST, "/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code))
+        .described(|| Described::new("Makes a code that pairs one device.").gives::<serde_json::Value>(201)),
+    row(POST, "/api/v1/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code))
+        .described(|| Described::new("Makes a code that pairs one device.").gives::<serde_json::Value>(201)),
+    row(POST, "/pairing/verify", Operation::PairingVerify, || web::to(devices::verify_code)).described(|| {
+        Described::new("Pairs this device by its code; gives its token.").gives::<serde_json::Value>(200)
+    }),
+    row(POST, "/api/v1/pairing/verify", Operation::PairingVerify, || web::to(devices::verify_code)).described(|| {
+        Described::new("Pairs this device by its code; gives its token.").gives::<serde_json::Value>(200)
+    }),
+    row(GET, "/devices", Operation::DeviceList, || web::to(devices::list))
+        .described(|| Described::new("Lists your devices.").gives::<serde_json::Value>(200)),
+    row(GET, "/api/v1/devices", Operation::DeviceList, || web::to(devices::list))
+        .described(|| Described::new("Lists your devices.").gives::<serde_json::Value>(200)),
+    row(PATCH, "/devices/{id}", Operation::DeviceRename, || web::to(devices::rename))
+        .described(|| Described::new("Renames one of your devices.").gives::<serde_json::Value>(200)),
+    row(PATCH, "/api/v1/devices/{id}", Operation::DeviceRename, || web::to(devices::rename))
+        .described(|| Described::new("Renames one of your devices.").gives::<serde_json::Value>(200)),
+    row(DELETE, "/devices/{id}", Operation::DeviceRevoke, || web::to(devices::revoke))
+        .described(|| Described::new("Removes one of your devices.").gives_nothing(204)),
+    row(DELETE, "/api/v1/devices/{id}", Operation::DeviceRevoke, || web::to(devices::revoke))
+        .described(|| Described::new("Removes one of your devices.").gives_nothing(204)),
+    row(GET, "/api/v1/admin/organizations", Operation::AdminOrganizationList, || web::to(admin::organizations))
+        .described(|| Described::new("Lists the organizations of the hub.").gives::<serde_json::Value>(200)),
     row(POST, "/api/v1/admin/organizations", Operation::AdminOrganizationCreate, || {
         web::to(admin::create_organization)
-    }),
+    })
+    .described(|| Described::new("Makes an organization.").gives::<serde_json::Value>(201)),
     row(PATCH, "/api/v1/admin/organizations/{id}", Operation::AdminOrganizationDisable, || {
         web::to(admin::update_organization)
-    }),
-    row(GET, "/api/v1/admin/users", Operation::AdminUserList, || web::to(admin::users)),
-    row(POST, "/api/v1/admin/users", Operation::AdminUserCreate, || web::to(admin::create_user)),
-    row(PATCH, "/api/v1/admin/users/{id}", Operation::AdminUserUpdate, || web::to(admin::update_user)),
-    row(POST, "/api/v1/admin/users/{id}/disable", Operation::AdminUserDisable, || web::to(admin::disable_user)),
-    row(POST, "/api/v1/admin/users/{id}/enable", Operation::AdminUserDisable, || web::to(admin::enable_user)),
-    row(GET, "/api/v1/admin/keys", Operation::AdminKeyList, || web::to(admin::keys)),
-    row(POST, "/api/v1/admin/keys", Operation::AdminKeyCreate, || web::to(admin::create_key)),
-    row(DELETE, "/api/v1/admin/keys/{id}", Operation::AdminKeyRevoke, || web::to(admin::revoke_key)),
-    row(GET, "/api/v1/admin/devices", Operation::AdminDeviceList, || web::to(admin::devices)),
-    row(DELETE, "/api/v1/admin/devices/{id}", Operation::AdminDeviceRevoke, || web::to(admin::revoke_device)),
-    row(POST, "/api/v1/admin/tokens/revoke", Operation::AdminTokenRevoke, || web::to(admin::revoke_token)),
-    row(GET, "/api/v1/admin/audit", Operation::AdminAudit, || web::to(audit::list)),
+    })
+    .described(|| Described::new("Shuts an organization out, or lets it in again.").gives::<serde_json::Value>(200)),
+    row(GET, "/api/v1/admin/users", Operation::AdminUserList, || web::to(admin::users))
+        .described(|| Described::new("Lists the users of the organization.").gives::<serde_json::Value>(200)),
+    row(POST, "/api/v1/admin/users", Operation::AdminUserCreate, || web::to(admin::create_user))
+        .described(|| Described::new("Makes a user.").gives::<serde_json::Value>(201)),
+    row(PATCH, "/api/v1/admin/users/{id}", Operation::AdminUserUpdate, || web::to(admin::update_user)).described(
+        || Described::new("Changes a role, a password or whether a user comes in.").gives::<serde_json::Value>(200),
+    ),
+    row(POST, "/api/v1/admin/users/{id}/disable", Operation::AdminUserDisable, || web::to(admin::disable_user))
+        .described(|| Described::new("Shuts a user out, or lets it in again.").gives::<serde_json::Value>(200)),
+    row(POST, "/api/v1/admin/users/{id}/enable", Operation::AdminUserDisable, || web::to(admin::enable_user))
+        .described(|| Described::new("Shuts a user out, or lets it in again.").gives::<serde_json::Value>(200)),
+    row(GET, "/api/v1/admin/keys", Operation::AdminKeyList, || web::to(admin::keys))
+        .described(|| Described::new("Lists the API keys of the organization.").gives::<serde_json::Value>(200)),
+    row(POST, "/api/v1/admin/keys", Operation::AdminKeyCreate, || web::to(admin::create_key))
+        .described(|| Described::new("Makes an API key; it is shown this once.").gives::<serde_json::Value>(201)),
+    row(DELETE, "/api/v1/admin/keys/{id}", Operation::AdminKeyRevoke, || web::to(admin::revoke_key))
+        .described(|| Described::new("Revokes an API key.").gives_nothing(204)),
+    row(GET, "/api/v1/admin/devices", Operation::AdminDeviceList, || web::to(admin::devices))
+        .described(|| Described::new("Lists the devices of the organization.").gives::<serde_json::Value>(200)),
+    row(DELETE, "/api/v1/admin/devices/{id}", Operation::AdminDeviceRevoke, || web::to(admin::revoke_device))
+        .described(|| Described::new("Removes a device.").gives_nothing(204)),
+    row(POST, "/api/v1/admin/tokens/revoke", Operation::AdminTokenRevoke, || web::to(admin::revoke_token))
+        .described(|| Described::new("Revokes one token.").gives_nothing(204)),
+    row(GET, "/api/v1/admin/audit", Operation::AdminAudit, || web::to(audit::list))
+        .described(|| Described::new("Lists who administered what, the newest first.").gives::<serde_json::Value>(200)),
 ];

@@ -82,7 +82,8 @@ admin.keys.revoke          admin   -       organization
 admin.devices.list         admin   -       organization
 admin.devices.revoke       admin   -       organization
 admin.tokens.revoke        admin   -       organization
-admin.tokens.create        admin   -       organization
+admin.tokens.create        hub     -       hub
+turns.get                  viewer  device  session-watch
 admin.usage                admin   -       organization
 admin.reload               hub     -       hub
 admin.audit                admin   -       organization
