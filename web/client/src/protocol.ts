@@ -134,7 +134,7 @@ export type MessageRetry = { sessionId: string,
 /**
  * Without it: the newest turn that ended.
  */
-turnId?: string, model?: string, };
+turnId?: string, model?: string, idempotencyKey?: string, };
 
 export type MessageSend = { sessionId: string, content: string, attachments?: Array<Attachment>, model?: string, ifRunning?: IfRunning,
 /**
@@ -210,7 +210,7 @@ export type ProjectCreate = {
 /**
  * Unique within the organization; an existing project of that name is returned.
  */
-name: string, };
+name: string, idempotencyKey?: string, };
 
 export type ProjectGet = { projectId: string, };
 
