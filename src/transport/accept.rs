@@ -64,7 +64,7 @@ impl Entrance {
         tcp.set_nodelay(true)?;
         let stream = match self.tls {
             None => HttpStream::Plain(tcp),
-            Some(tls) => HttpStream::Tls(Box::new(timeout(self.tls_timeout, tls.accept(tcp)).await??)),
+            Some(tls) => HttpStream::Tls(Box::new(timeout(self.tls_timeout, Box::pin(tls.accept(tcp))).await??)),
         };
         let waiting = Waiting::new(self.patiences);
         Ok(HttpIo { stream, guard, peer, waiting })

@@ -55,10 +55,11 @@ where
     let Plan { entrance, stopping, body_timeout, upgrade_timeout, .. } = plan;
     let upgrades = fn_service(move |(request, framed): (Request, Framed<HttpIo, h1::Codec>)| {
         let doorkeeper = doorkeeper.clone();
-        async move {
+        // Boxed: the task of every connection would have room for it, and leave a hole of that size behind.
+        Box::pin(async move {
             upgrade::upgrade(request, framed, doorkeeper, upgrade_timeout).await;
             Ok::<_, Infallible>(())
-        }
+        })
     });
     // The H1 service on its own: the one that also knows HTTP/2 would offer it over TLS.
     let http = HttpService::build()

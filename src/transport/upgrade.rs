@@ -186,7 +186,7 @@ pub(super) async fn upgrade(
                 io::Result::Ok(())
             };
             // Whether the client waited for it is its own affair.
-            let _ = timeout(LINGER, farewell).await;
+            let _ = timeout(LINGER, Box::pin(farewell)).await;
         }
     }
 }
