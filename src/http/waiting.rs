@@ -111,7 +111,7 @@ impl Waiter {
         let mut body = Streamed {
             ear: Some(ear),
             turn: sent.turn.to_string(),
-            first: first.iter().map(|frame| written(frame)).collect(),
+            first: first.iter().map(written).collect(),
             quiet: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
             deadline: Box::pin(tokio::time::sleep(self.patience)),
             sent,

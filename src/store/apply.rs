@@ -101,8 +101,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Takes the key, or finds who took it.
-
+    /// Adds a piece of text to a part that is still being written.
     fn append(&mut self, part: PartId, text: &str) -> Result<(), JobFault> {
         let n: i64 = diesel::insert_into(part_tail::table)
             .values((

@@ -20,14 +20,14 @@ fn case_55_a_user_has_so_many_sockets_and_not_one_more() {
             open.push(Client::connect(&hub.address, &alice).await);
         }
         for source in ["127.0.0.1", "127.0.0.2"] {
-            let refused = knock(source, &hub.address, &path, &[]).await.err().expect("one too many");
+            let refused = knock(source, &hub.address, &path, &[]).await.expect_err("one too many");
             refused.assert_limited();
             assert_eq!(refused.body["error"]["details"]["limit"], 5);
         }
         // Another way in is no other user.
         let bearer = format!("Bearer {alice}");
         let refused = knock("127.0.0.1", &hub.address, "/ws/client", &[("authorization", &bearer)]).await;
-        refused.err().expect("one too many").assert_limited();
+        refused.expect_err("one too many").assert_limited();
         let mut other = Client::connect(&hub.address, &bob).await;
         let mut elsewhere = Client::connect(&hub.address, &hub.token("alice", "other", "member")).await;
         other.session().await;
@@ -63,7 +63,7 @@ fn case_55_a_thousand_at_once_get_the_places_that_there_are() {
             let (open, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
             assert_eq!((open.len(), refused.len()), (10, 490));
             for answer in refused {
-                answer.err().expect("a refusal").assert_limited();
+                answer.expect_err("a refusal").assert_limited();
             }
             drop(open);
             // All are gone when one may come in again and again.
@@ -105,7 +105,7 @@ fn case_55_sockets_that_come_and_go_are_slowed_down() {
 fn case_13_a_handshake_that_never_says_who_it_is_is_no_socket() {
     run(async {
         let hub = Hub::start(HubOptions::default().config("[limits]\nhead_seconds = 1"));
-        let refused = knock("127.0.0.1", &hub.address, "/ws", &[]).await.err().expect("no credential");
+        let refused = knock("127.0.0.1", &hub.address, "/ws", &[]).await.expect_err("no credential");
         assert_eq!((refused.status, refused.code()), (401, "unauthorized"));
         let nothing = String::new();
         let half = "GET /ws HTTP/1.1\r\nupgrade: websocket\r\n".to_owned();

@@ -109,13 +109,13 @@ fn wrong_credentials_are_looked_at_so_often_and_no_more() {
         let hub = hub(&[("REFUSED_PER_MINUTE", 3)]);
         let token = hub.token("alice", "acme", "member");
         assert_eq!(ask(&hub, "wrong").await.status, 401);
-        let wrong = knock("127.0.0.1", &hub.address, "/ws?token=wrong", &[]).await.err().expect("a refusal");
+        let wrong = knock("127.0.0.1", &hub.address, "/ws?token=wrong", &[]).await.expect_err("a refusal");
         assert_eq!(wrong.status, 401);
         assert_eq!(ask(&hub, "wrong.wrong.wrong").await.status, 401);
         ask(&hub, "wrong").await.assert_limited();
         ask(&hub, &token).await.assert_limited();
         let path = format!("/ws?token={token}");
-        let refused = knock("127.0.0.1", &hub.address, &path, &[]).await.err().expect("a refusal");
+        let refused = knock("127.0.0.1", &hub.address, &path, &[]).await.expect_err("a refusal");
         refused.assert_limited();
         assert!(knock("127.0.0.3", &hub.address, &path, &[]).await.is_ok(), "another address is not concerned");
         assert_eq!(send(&hub.address, "GET", "/health", &[], "").await.status, 200);

@@ -128,7 +128,10 @@ impl Http {
     }
 }
 
-fn split(bytes: &[u8]) -> Option<(u16, Vec<(String, String)>, usize)> {
+/// A status, the headers and where the body begins.
+type Head = (u16, Vec<(String, String)>, usize);
+
+fn split(bytes: &[u8]) -> Option<Head> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).expect("a head");
     let mut lines = head.split("\r\n");

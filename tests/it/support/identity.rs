@@ -20,7 +20,7 @@ pub fn user(name: &str) -> UserId {
 
 impl Identity {
     pub fn of(folder: &Path) -> Self {
-        let url = format!("sqlite:{}", folder.join("hub.db").display()).into();
+        let url = format!("sqlite:{}", folder.join("hub.db").display());
         Self(Store::open_shared(StoreSettings { url, pool: 1, boot: 1 }).expect("the store opens beside the hub"))
     }
 
