@@ -176,13 +176,16 @@ impl Watcher {
 
     /// Takes frames in until the turn has ended, also where it had ended before; its state.
     pub async fn until_ended(&mut self, turn: &str) -> String {
-        const ENDED: [&str; 6] = ["completed", "stopped", "aborted", "cancelled", "failed", "interrupted"];
-        loop {
-            if let Some(state) = self.picture.turns.get(turn).filter(|s| ENDED.contains(&s.as_str())) {
-                return state.clone();
-            }
+        while !self.has_ended(turn) {
             assert!(self.step().await.is_some(), "closed with {:?}", self.client.closed);
         }
+        self.picture.turns[turn].clone()
+    }
+
+    /// Whether the turn is over, as far as was heard.
+    pub fn has_ended(&self, turn: &str) -> bool {
+        const ENDED: [&str; 6] = ["completed", "stopped", "aborted", "cancelled", "failed", "interrupted"];
+        self.picture.turns.get(turn).is_some_and(|state| ENDED.contains(&state.as_str()))
     }
 
     /// Takes in what comes until the connection ends.
