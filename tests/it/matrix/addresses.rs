@@ -19,6 +19,7 @@ GET     /metrics                metrics.here    -
 GET     /sign-in                sign_in         -
 POST    /sign-in                sign_in         -+partial {}
 GET     /api/v1/session         session.get     -
+POST    /api/v1/account/password password.set   -+partial {"password":"short"}
 GET     /api/openapi.json       describe        -
 GET     /api/docs               describe        -
 GET     /api/docs/{file:.*}     describe        -

@@ -317,7 +317,7 @@ fn outcome(row: &Address, named: bool, answer: &Answer) -> Result<Outcome, &'sta
         404 if named && body.contains("organization") => Ok(Outcome::NotFound),
         404 if row.thing.noun().is_some_and(|noun| body.contains(noun)) => Ok(Outcome::NotFound),
         // A turn of a session that is there, for one.
-        404 | 409 | 410 | 429 | 503 => Ok(Outcome::Allowed),
+        404 | 409 => Ok(Outcome::Allowed),
         400 if row.partial => Ok(Outcome::Allowed),
         200..400 => Ok(Outcome::Allowed),
         _ => Err("the probe is malformed"),

@@ -66,6 +66,11 @@ impl Identity {
 
     /// A browser's session: the value of its cookie.
     pub async fn session(&self, name: &str, org: &str) -> String {
+        self.session_for(name, org, 3_600_000).await
+    }
+
+    /// The same for so many milliseconds.
+    pub async fn session_for(&self, name: &str, org: &str, millis: i64) -> String {
         let now = SystemSource.now();
         let cookie = format!("sbs_{}", KeyId::mint(&mut SystemSource));
         let row = HubSession {
@@ -73,7 +78,7 @@ impl Identity {
             organization: organization(org),
             user: user(name),
             created_at: now,
-            expires_at: now.plus_millis(3_600_000),
+            expires_at: now.plus_millis(millis),
             revoked_at: None,
         };
         self.0.put_session(row).await.expect("the session is written");
