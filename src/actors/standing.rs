@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
+use super::expiry;
 use crate::domain::command::Caller;
 use crate::domain::hub::{ConnectionNumber, LocalFuture};
 use crate::domain::ids::{OrganizationId, Source, SystemSource, Timestamp, UserId};
-use crate::domain::principal::Principal;
+use crate::domain::principal::{Credential, Principal};
 use crate::error::{Code, Fault, close};
 use crate::fanout;
 use crate::transport::{Close, ConnectionId, with_connection};
@@ -22,8 +24,8 @@ use crate::transport::{Close, ConnectionId, with_connection};
 /// Credentials that are asked about at the same time.
 const AT_ONCE: usize = 16;
 
-/// How long a credential that something happened to may stay unconfirmed while nobody can be asked, in milliseconds.
-const UNCONFIRMED: i64 = 60_000;
+/// How long a credential that something happened to may stay unconfirmed while nobody can be asked.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
 
 /// How often it is tried to ask.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -36,7 +38,7 @@ pub struct Standing {
     principal: RefCell<Arc<Principal>>,
     sockets: RefCell<Vec<ConnectionNumber>>,
     /// Since when it could not be asked about.
-    unconfirmed: Cell<Option<Timestamp>>,
+    unconfirmed: Cell<Option<Instant>>,
 }
 
 type Key = (OrganizationId, UserId);
@@ -102,6 +104,18 @@ pub fn review(organization: &OrganizationId, user: Option<&UserId>, confirm: &Co
         Some(user) => standings.get(&(organization.clone(), user.clone())).cloned().unwrap_or_default(),
         None => standings.iter().filter(|((o, _), _)| o == organization).flat_map(|(_, all)| all.clone()).collect(),
     });
+    ask_about(named, confirm);
+}
+
+/// Asks about all sessions of other applications that are in use on this worker: nobody tells the hub when one ends.
+pub fn review_foreign(confirm: &Confirm) {
+    let foreign =
+        |standing: &&Rc<Standing>| matches!(standing.principal.borrow().credential, Credential::Foreign { .. });
+    let all = STANDINGS.with_borrow(|standings| standings.values().flatten().filter(foreign).cloned().collect());
+    ask_about(all, confirm);
+}
+
+fn ask_about(named: Vec<Rc<Standing>>, confirm: &Confirm) {
     if named.is_empty() {
         return;
     }
@@ -110,6 +124,32 @@ pub fn review(organization: &OrganizationId, user: Option<&UserId>, confirm: &Co
         let all = futures_util::stream::iter(named);
         all.for_each_concurrent(AT_ONCE, |standing| standing.confirmed(confirm.clone())).await;
     });
+}
+
+/// A connection that is no socket, among those of its credential for as long as this is held.
+pub struct Stay {
+    standing: Rc<Standing>,
+    connection: ConnectionNumber,
+    end: Option<Timestamp>,
+}
+
+impl Stay {
+    pub fn begin(principal: &Arc<Principal>, connection: ConnectionNumber) -> Self {
+        let end = principal.expires_at;
+        if let Some(at) = end {
+            expiry::watch(at, connection);
+        }
+        Self { standing: enter(principal, connection), connection, end }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        leave(&self.standing, self.connection);
+        if let Some(at) = self.end {
+            expiry::forget(at, self.connection);
+        }
+    }
 }
 
 /// All principals on this worker with their sockets, of one organization.
@@ -135,18 +175,27 @@ impl Standing {
     }
 
     async fn confirmed(self: Rc<Self>, confirm: Confirm) {
+        match self.verdict(confirm).await {
+            Some(Ok((before, after))) => self.go_on(&before, after),
+            Some(Err(close)) => self.close(&close),
+            None => {}
+        }
+    }
+
+    /// Asks until somebody answers: who it was and who it is now, or how its sockets are closed. Nothing where another
+    /// question is under way, or nobody is left.
+    async fn verdict(&self, confirm: Confirm) -> Option<Result<(Arc<Principal>, Principal), Close>> {
         let waits = self.unconfirmed.get().is_some();
         loop {
             let before = self.principal();
             match confirm(before.clone()).await {
                 Ok(after) => {
                     self.unconfirmed.set(None);
-                    return self.go_on(&before, after);
+                    return Some(Ok((before, after)));
                 }
                 Err(fault) if matches!(fault.code, Code::Unavailable | Code::Internal) => {
-                    let since = self.since(&fault, &before);
-                    if SystemSource.now().since(since) >= UNCONFIRMED {
-                        return self.close(&Close::new(close::RESTARTING, "the credential could not be confirmed"));
+                    if self.since(&fault, &before).elapsed() >= UNCONFIRMED {
+                        return Some(Err(Close::new(close::RESTARTING, "the credential could not be confirmed")));
                     }
                 }
                 Err(fault) => {
@@ -155,26 +204,26 @@ impl Standing {
                         organization = %before.organization, user = %before.user, %fault,
                         sockets = self.sockets.borrow().len(), "a credential is no longer good; its sockets are closed"
                     );
-                    return self.close(&match expired {
+                    return Some(Err(match expired {
                         true => Close::new(close::EXPIRED, "the credential has expired"),
                         false => Close::new(close::REVOKED, "revoked"),
-                    });
+                    }));
                 }
             }
             // Somebody else's turn to try; the sockets stay for as long.
             if waits || self.sockets.borrow().is_empty() {
-                return;
+                return None;
             }
             actix_rt::time::sleep(AGAIN).await;
         }
     }
 
     /// Since when nobody could say; the log hears of it once.
-    fn since(&self, fault: &Fault, principal: &Principal) -> Timestamp {
+    fn since(&self, fault: &Fault, principal: &Principal) -> Instant {
         self.unconfirmed.get().unwrap_or_else(|| {
             let (organization, user) = (&principal.organization, &principal.user);
             tracing::warn!(%organization, %user, %fault, "a credential cannot be confirmed; trying again");
-            let now = SystemSource.now();
+            let now = Instant::now();
             self.unconfirmed.set(Some(now));
             now
         })
@@ -195,5 +244,92 @@ impl Standing {
         for socket in self.sockets.borrow().clone() {
             with_connection(ConnectionId(socket), |outbound| outbound.close(close.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::principal::Role;
+
+    fn alice(credential: Credential) -> Arc<Principal> {
+        Arc::new(Principal {
+            organization: OrganizationId::parse("acme").unwrap(),
+            user: UserId::parse("alice").unwrap(),
+            role: Role::Member,
+            hub_admin: false,
+            permissions: Vec::new(),
+            credential,
+            expires_at: None,
+        })
+    }
+
+    /// Answers with what `say` says about the question of that number; the numbers that were asked.
+    fn answering(say: impl Fn(usize) -> Result<Role, Fault> + 'static) -> (Confirm, Rc<Cell<usize>>) {
+        let asked = Rc::new(Cell::new(0));
+        let count = asked.clone();
+        let confirm: Confirm = Rc::new(move |principal: Arc<Principal>| {
+            count.set(count.get() + 1);
+            let said = say(count.get()).map(|role| Principal { role, ..(*principal).clone() });
+            Box::pin(async move { said })
+        });
+        (confirm, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_store_for_a_minute_the_sockets_are_sent_away_to_come_again() {
+        let standing = enter(&alice(Credential::Operator), 1);
+        let (confirm, asked) = answering(|_| Err(Fault::unavailable("the store does not answer")));
+        let began = Instant::now();
+        let close = standing.verdict(confirm.clone()).await.expect("a verdict").expect_err("closed");
+        assert_eq!(close.code, close::RESTARTING);
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+        assert_eq!(asked.get(), 61, "once a second");
+        leave(&standing, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_comes_back_in_time_costs_nobody_a_socket() {
+        let standing = enter(&alice(Credential::Operator), 1);
+        let dead = |fault: &str| Err(Fault::unavailable(fault));
+        let (confirm, _) = answering(move |n| if n < 60 { dead("not yet") } else { Ok(Role::Viewer) });
+        let (before, after) = standing.verdict(confirm).await.expect("a verdict").expect("it is good");
+        assert_eq!((before.role, after.role), (Role::Member, Role::Viewer));
+        assert!(standing.unconfirmed.get().is_none(), "the minute begins anew");
+        // While somebody asks already, one more question is one, not a minute of them.
+        standing.unconfirmed.set(Some(Instant::now()));
+        let (confirm, asked) = answering(move |_| dead("not yet"));
+        assert!(standing.verdict(confirm).await.is_none());
+        assert_eq!(asked.get(), 1);
+        leave(&standing, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_left_is_nobody_to_ask_for() {
+        let standing = enter(&alice(Credential::Operator), 1);
+        leave(&standing, 1);
+        let (confirm, asked) = answering(|_| Err(Fault::unavailable("not yet")));
+        assert!(standing.verdict(confirm).await.is_none());
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_of_other_applications_are_asked_about_and_no_others() {
+        let local = tokio::task::LocalSet::new();
+        let run = local.run_until(async {
+            let foreign = enter(&alice(Credential::Foreign { id: "f".into() }), 1);
+            let own = enter(&alice(Credential::Operator), 2);
+            let (confirm, asked) = answering(|_| Ok(Role::Viewer));
+            review_foreign(&confirm);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(asked.get(), 1);
+            assert_eq!((foreign.principal().role, own.principal().role), (Role::Viewer, Role::Member));
+            leave(&foreign, 1);
+            leave(&own, 2);
+            review_foreign(&confirm);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(asked.get(), 1, "nobody is there any more");
+        });
+        run.await;
     }
 }

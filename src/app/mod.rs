@@ -2,6 +2,7 @@
 
 mod doorkeeper;
 mod gauges;
+mod prune;
 mod settings;
 mod watch;
 
@@ -53,6 +54,7 @@ pub struct Running {
     edge: web::Data<Edge>,
     watch: actix_rt::task::JoinHandle<()>,
     refusals: actix_rt::task::JoinHandle<()>,
+    pruning: actix_rt::task::JoinHandle<()>,
     /// Opens the door for the first owner, if nobody has signed in yet.
     pub invitation: Option<SecretString>,
     pub address: SocketAddr,
@@ -104,8 +106,10 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
     let told = Told::default();
     let server = listen(&config, &edge, (auth.clone(), told.clone()), hubs)?;
-    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told };
+    let foreign = settings::foreign_pace(&config);
+    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told, foreign };
     let watch = watch.start(newest);
+    let pruning = actix_rt::spawn(prune::hourly(store.clone(), prune::FIRST));
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
     let mut here = Config::clone(&config);
@@ -113,7 +117,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let invited = first_start::invite(&store, &here, SystemSource.now()).await;
     let invitation = invited.map_err(|fault| fault.message)?;
     actix_rt::spawn(bring_back(store.clone(), registry.clone(), config.server.worker_count()));
-    Ok(Running { server, store, registry, edge, watch, refusals, invitation, address })
+    Ok(Running { server, store, registry, edge, watch, refusals, pruning, invitation, address })
 }
 
 /// Refusals at the doors reach the audit log a moment later.
@@ -284,7 +288,7 @@ impl Signals {
 
 /// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
 async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Result<(), String> {
-    let Running { server, store, registry, edge, watch, refusals, .. } = running;
+    let Running { server, store, registry, edge, watch, refusals, pruning, .. } = running;
     let handle: Handle = server.handle();
     edge.readiness.stop();
     handle.pause().await;
@@ -296,6 +300,7 @@ async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Resul
     }
     watch.abort();
     refusals.abort();
+    pruning.abort();
     edge.auth.write_refusals(true).await;
     store.close().await;
     handle.stop().await;

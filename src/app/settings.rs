@@ -76,6 +76,13 @@ fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
     config.agents.iter().map(profile).collect()
 }
 
+/// How often the sessions of another application are asked about that sockets are open with: what is remembered of
+/// them is never much older than it may be, and the other side is not asked all the time.
+pub fn foreign_pace(config: &Config) -> Option<Duration> {
+    let auth = &config.auth;
+    (!auth.session_url.is_empty()).then(|| Duration::from_secs((auth.session.seconds / 2).clamp(5, 30)))
+}
+
 /// What a worker builds for itself.
 pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
     let from = &config.providers;

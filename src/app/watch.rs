@@ -43,6 +43,8 @@ pub struct Watch {
     pub auth: Arc<Authenticator>,
     pub handle: Handle,
     pub told: Told,
+    /// How often sessions of other applications are asked about: nobody tells when one ends.
+    pub foreign: Option<Duration>,
 }
 
 /// How a worker asks about a credential.
@@ -69,8 +71,14 @@ impl Watch {
     async fn follow(self, mut last: u64) {
         let mut echoes: VecDeque<(Instant, Change)> = VecDeque::new();
         let mut failing = false;
+        let mut asked = Instant::now();
         loop {
             let _ = timeout(STEP, self.store.changed()).await;
+            if self.foreign.is_some_and(|pace| asked.elapsed() >= pace) {
+                asked = Instant::now();
+                let auth = self.auth.clone();
+                self.handle.on_every_worker(move || standing::review_foreign(&confirm(&auth)));
+            }
             while echoes.front().is_some_and(|(due, _)| *due <= Instant::now()) {
                 if let Some((_, change)) = echoes.pop_front() {
                     self.tell(&change);

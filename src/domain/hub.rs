@@ -28,10 +28,17 @@ pub struct DialectId(pub u8);
 /// The connection's number within the process.
 pub type ConnectionNumber = u64;
 
+/// Held for as long as a connection that is no socket is there.
+pub type Stay = Box<dyn std::any::Any>;
+
 /// What the hub does for whoever is connected. Authorization is in here, for all doors alike.
 pub trait Hub {
     /// Carries out a command. The order of calls on one conversation is the order of its effects.
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>>;
+
+    /// Counts a connection that is no socket among those of its credential: while the stay is held, it is closed when
+    /// the credential ends or is taken back.
+    fn stay(&self, caller: &Caller, connection: ConnectionNumber) -> Stay;
 
     /// Begins to listen. What there is to hear arrives at the connection's queue, the greeting first.
     fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>>;

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::Edge;
 use super::endpoint::HubHandle;
+use crate::auth::Authenticator;
 use crate::domain::channel::Channel;
 use crate::domain::command::{Caller, Command, NewMessage, Reply, SessionCommand};
-use crate::domain::hub::{DialectId, Listen};
+use crate::domain::hub::{DialectId, Listen, Stay};
 use crate::domain::ids::{ConversationId, MessageId, TurnId};
 use crate::domain::message::Message;
 use crate::domain::turn::{Turn, TurnState};
@@ -42,6 +44,7 @@ pub struct ReaderLimits(pub Rc<SocketLimits>);
 pub(super) struct Waiter {
     pub caller: Caller,
     pub hub: HubHandle,
+    auth: Arc<Authenticator>,
     peer: SocketAddr,
     limits: Rc<SocketLimits>,
     patience: Duration,
@@ -52,7 +55,7 @@ impl Waiter {
         let limits = request.app_data::<ReaderLimits>().ok_or_else(|| Fault::internal("the app has no limits"))?;
         let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
         let patience = Duration::from_secs(edge.config.limits.wait_seconds);
-        Ok(Self { caller, hub, peer, limits: limits.0.clone(), patience })
+        Ok(Self { caller, hub, auth: edge.auth.clone(), peer, limits: limits.0.clone(), patience })
     }
 
     async fn call(&self, id: ConversationId, command: SessionCommand) -> Result<Reply, Fault> {
@@ -159,7 +162,7 @@ pub(super) struct Answered {
 
 /// The request ends here; its turn does not.
 fn goes_on(fault: Fault, sent: Sent) -> Fault {
-    if fault.code != Code::Unavailable {
+    if !matches!(fault.code, Code::Unavailable | Code::Unauthorized) {
         return fault;
     }
     fault.with_details(json!({ "messageId": sent.message.to_string(), "turnId": sent.turn.to_string() }))
@@ -168,6 +171,8 @@ fn goes_on(fault: Fault, sent: Sent) -> Fault {
 /// Listens to one conversation until it is dropped.
 struct Ear {
     reader: Reader,
+    /// Until it is over, the end of the credential ends it.
+    _stay: Stay,
     hub: HubHandle,
     caller: Caller,
     channel: Channel,
@@ -178,9 +183,12 @@ impl Ear {
     async fn open(waiter: &Waiter, id: ConversationId, dialect: DialectId) -> Result<Self, Fault> {
         let reader = Reader::open(waiter.peer, waiter.limits.clone());
         let reader = reader.ok_or_else(|| Fault::unavailable("the hub is stopping"))?;
-        let (hub, caller, channel) = (waiter.hub.clone(), waiter.caller.clone(), Channel::Session(id));
+        let (hub, mut caller, channel) = (waiter.hub.clone(), waiter.caller.clone(), Channel::Session(id));
+        let stay = hub.0.stay(&caller, reader.id().0);
+        // What was taken back between the request's head and here was told to those who were there.
+        caller.principal = Arc::new(waiter.auth.renew(&caller.principal).await?);
         let listen = Listen { channel: channel.clone(), since: None, greeted: false, dialect };
-        let ear = Self { reader, hub, caller, channel, dialect };
+        let ear = Self { reader, _stay: stay, hub, caller, channel, dialect };
         ear.hub.0.listen(ear.caller.clone(), ear.reader.id().0, listen).await?;
         Ok(ear)
     }
@@ -216,13 +224,13 @@ fn too_long() -> Fault {
 
 fn closed(code: u16) -> Fault {
     use crate::error::close;
-    Fault::unavailable(match code {
-        close::RESTARTING => "the hub restarts",
-        close::TOO_SLOW => "the stream was read too slowly",
-        close::EXPIRED => "the credential expired",
-        close::REVOKED => "the credential was revoked",
-        _ => "the hub ended the stream",
-    })
+    match code {
+        close::RESTARTING => Fault::unavailable("the hub restarts"),
+        close::TOO_SLOW => Fault::unavailable("the stream was read too slowly"),
+        close::EXPIRED => Fault::new(Code::Unauthorized, "the credential expired"),
+        close::REVOKED => Fault::new(Code::Unauthorized, "the credential was revoked"),
+        _ => Fault::unavailable("the hub ended the stream"),
+    }
 }
 
 /// What a frame is about, whichever it is.

@@ -68,6 +68,8 @@ pub struct Limits {
     opened: Table,
     rest_messages: Table,
     socket_messages: Table,
+    /// Tries to change one's own password: each may be a guess at the present one.
+    passwords: Table,
     strangers: [Table; 4],
     places: Places,
     /// What each socket's own bucket is measured by.
@@ -90,6 +92,7 @@ impl Limits {
             opened,
             rest_messages: even(limits.messages_per_minute),
             socket_messages: minute(limits.socket_messages_per_minute, limits.socket_messages_burst),
+            passwords: even(limits.sign_ins_per_minute),
             strangers: [
                 even(limits.strangers_per_minute),
                 even(limits.strangers_per_minute.saturating_mul(PLAIN)),
@@ -130,6 +133,12 @@ impl Limits {
             Via::Socket => &self.socket_messages,
         };
         table.take(&owner(principal), now)
+    }
+
+    /// Takes one try to change its own password from a user's budget, or refuses like [`Limits::message`].
+    pub fn password(&self, principal: &Principal) -> Result<(), Fault> {
+        let decision = self.passwords.take(&owner(principal), Instant::now());
+        decision.or_fault("passwords", "too many tries to change the password")
     }
 
     /// What a socket is told when its frames are read no more for a while.

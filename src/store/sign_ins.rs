@@ -124,11 +124,12 @@ impl Store {
         Ok(revoked.await?.is_some())
     }
 
-    /// Ends all sessions of a user. Gives how many.
+    /// Ends all sessions of a user, but the one whose hash is `keep`. Gives how many.
     pub async fn revoke_sessions(
         &self,
         organization: &OrganizationId,
         user: &UserId,
+        keep: Option<[u8; 32]>,
         now: Timestamp,
     ) -> Result<usize, CommitFault> {
         let (organization, user) = (organization.to_string(), user.to_string());
@@ -136,7 +137,9 @@ impl Store {
             let live = hub_session::table
                 .filter(hub_session::organization_id.eq(organization.clone()))
                 .filter(hub_session::user_id.eq(user.clone()))
-                .filter(hub_session::revoked_at.is_null());
+                .filter(hub_session::revoked_at.is_null())
+                // No hash is empty.
+                .filter(hub_session::hash.ne(keep.map_or_else(Vec::new, Vec::from)));
             let ended = diesel::update(live).set(hub_session::revoked_at.eq(now.0)).execute(c)?;
             Ok((ended > 0).then_some((ended, Whose { organization, user: Some(user) })))
         });

@@ -1,5 +1,9 @@
 //! Sessions of another application: what it is asked, how often, and what its answer makes of somebody.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use actix_web::http::Method;
 use switchboard::auth::Route;
 
@@ -188,4 +192,43 @@ async fn it_speaks_for_the_organizations_of_the_configuration() {
     let strict = Edge::new(&settings(&url, &[("SWITCHBOARD_AUTH__SESSION__CREATE_ORGANIZATIONS", "false")])).await;
     assert_eq!(strict.rest("/", &[("cookie", COOKIES)]).await.unwrap_err().code.name(), "forbidden");
     assert_eq!(strict.store.counts().await.unwrap().users, 0);
+}
+
+#[test]
+fn a_socket_ends_soon_after_the_session_it_was_opened_with() {
+    let app = Answers::start(ANN);
+    let data = Data::new();
+    // Remembered for a second, and asked about again every five.
+    let more = [("SWITCHBOARD_AUTH__SESSION__SECONDS", "1")];
+    let hub = Hub::start(&data.path(), &settings(&app.url("/"), &more));
+    let mut socket = TcpStream::connect(hub.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let handshake = format!(
+        "GET /ws HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nCookie: {COOKIES}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        hub.address
+    );
+    socket.write_all(handshake.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    // Asked about once more while it lasts, and the socket stays.
+    let asked = app.count();
+    while app.count() == asked {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    app.say("null");
+    // Nothing is changed here: nobody tells the hub.
+    let mut close: Vec<u8> = Vec::new();
+    let mut bytes = [0; 256];
+    while !close.windows(2).any(|code| code == 4403u16.to_be_bytes()) {
+        let read = socket.read(&mut bytes).expect("a close within half a minute");
+        assert!(read > 0, "closed without a code: {close:?}");
+        close.extend(&bytes[..read]);
+    }
+    assert_eq!(close[0], 0x88, "the first thing that it hears: {close:?}");
 }

@@ -131,13 +131,13 @@ async fn refused_and_nobody_created(edge: &Edge, token: &str) {
 #[case::no_aud(EC.sign(&changed(|c| c["aud"] = Value::Null)))]
 #[case::aud_in_an_object(EC.sign(&changed(|c| c["aud"] = json!({"x": AUDIENCE}))))]
 #[actix_web::test]
-async fn adversarial_5_alg_none_hs256_with_a_public_key_wrong_kid_iss_and_aud_are_refused(#[case] token: String) {
+async fn case_5_alg_none_hs256_with_a_public_key_wrong_kid_iss_and_aud_are_refused(#[case] token: String) {
     let (edge, _folder) = edge(&[&EC, &ED], &[]).await;
     refused_and_nobody_created(&edge, &token).await;
 }
 
 #[actix_web::test]
-async fn adversarial_5_hs256_signed_with_an_rsa_public_key_is_refused() {
+async fn case_5_hs256_signed_with_an_rsa_public_key_is_refused() {
     let (edge, _folder) = edge(&[&RSA], &[]).await;
     let jwk = RSA.jwk();
     let modulus = jwk["n"].as_str().unwrap();
@@ -161,7 +161,7 @@ async fn adversarial_5_hs256_signed_with_an_rsa_public_key_is_refused() {
 #[case::iat_as_text(changed(|c| c["iat"] = "0".into()), "iat must be a number")]
 #[case::iat_to_come(changed(|c| c["iat"] = 3_900_000_000u64.into()), "issued in the future")]
 #[actix_web::test]
-async fn adversarial_6_exp_or_nbf_as_string_or_absent_is_refused(#[case] claims: Value, #[case] words: &str) {
+async fn case_6_exp_or_nbf_as_string_or_absent_is_refused(#[case] claims: Value, #[case] words: &str) {
     let (edge, _folder) = edge(&[&EC], &[]).await;
     let fault = edge.auth.token(&EC.sign(&claims), None).await.unwrap_err();
     assert_eq!(fault.code.name(), "unauthorized");
@@ -180,7 +180,7 @@ async fn unknown_critical_extensions_are_refused() {
 
 // Adversarial case 7.
 #[test]
-fn adversarial_7_an_unverified_iss_triggers_no_key_fetch_and_a_token_brings_no_keys_along() {
+fn case_7_an_unverified_iss_triggers_no_key_fetch_and_a_token_brings_no_keys_along() {
     let (keys, evil) = (Answers::start(&set(&[&EC])), Answers::start(&set(&[&ED])));
     let data = Data::new();
     let hub = Hub::start(&data.path(), &borrowed(&issuer("ID", ISSUER, &keys.url("/jwks"), &[])));
@@ -212,7 +212,7 @@ fn adversarial_7_an_unverified_iss_triggers_no_key_fetch_and_a_token_brings_no_k
 
 // Adversarial case 8.
 #[test]
-fn adversarial_8_the_same_kid_in_two_issuers_is_two_keys() {
+fn case_8_the_same_kid_in_two_issuers_is_two_keys() {
     let (one, other) = (Signer::new("k", Algorithm::ES256), Signer::new("k", Algorithm::ES256));
     let (at_one, at_other) = (Answers::start(&set(&[&one])), Answers::start(&set(&[&other])));
     let data = Data::new();
@@ -491,7 +491,7 @@ async fn keys_come_over_tls_from_who_can_prove_to_be_the_server() {
 
 // Adversarial case 12.
 #[test]
-fn adversarial_12_a_rotated_secret_ends_the_old_ones_tokens_at_once() {
+fn case_12_a_rotated_secret_ends_the_old_ones_tokens_at_once() {
     let data = Data::new();
     let hub = Hub::start(&data.path(), &[]);
     let old = data.token(&["--user", "ann", "--role", "owner"]);

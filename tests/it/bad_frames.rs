@@ -14,7 +14,7 @@ async fn connected(hub: &Hub) -> Client {
 }
 
 #[test]
-fn a_frame_that_is_none_is_answered_and_the_connection_lives() {
+fn case_67_a_frame_that_is_none_is_answered_and_the_connection_lives() {
     run(async {
         let hub = Hub::start(HubOptions::default());
         let mut client = connected(&hub).await;

@@ -69,7 +69,7 @@ async fn every_change_of_rights_is_told(ground: Ground) {
     }
     assert_eq!(store.revoke_session([1; 32], now).await, Ok(true));
     n = one_more(&store, n, Some("ann"), "revoke_session").await;
-    assert_eq!(store.revoke_sessions(&a, &ann, now).await, Ok(2));
+    assert_eq!(store.revoke_sessions(&a, &ann, None, now).await, Ok(2));
     n = one_more(&store, n, Some("ann"), "revoke_sessions").await;
     let device = device();
     store.put_device(device.clone()).await.expect("written");
@@ -97,7 +97,7 @@ async fn what_changes_nobodys_rights_is_not_told(ground: Ground) {
     assert_eq!(store.revoke_api_key(&a, KeyId(1), now).await, Ok(None));
     assert_eq!(store.revoke_device(&a, DeviceId(1), now).await, Ok(None));
     assert_eq!(store.revoke_session([9; 32], now).await, Ok(false));
-    assert_eq!(store.revoke_sessions(&a, &ann, now).await, Ok(0));
+    assert_eq!(store.revoke_sessions(&a, &ann, None, now).await, Ok(0));
     assert_eq!(store.disable_organization(&other, now).await, Ok(None));
     let twin = store.put_api_key(ApiKey { user: user("nobody"), ..key() }).await;
     assert!(matches!(twin, Err(CommitFault::Refused(_))), "{twin:?}");

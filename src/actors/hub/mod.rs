@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 
 use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look, from_store};
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
-use crate::actors::{Shared, with_kit};
+use crate::actors::{Shared, standing, with_kit};
 use crate::domain::agent::ModelInfo;
 use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
 };
 use crate::domain::event::{ChannelSnapshot, Event};
-use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture};
+use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture, Stay};
 use crate::domain::ids::{ApprovalId, ConversationId, ProjectId, Source, SystemSource};
 use crate::domain::policy::{self, Operation};
 use crate::domain::settings::{Project, Settings, Visibility};
@@ -214,6 +214,10 @@ fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
 impl Hub for LocalHub {
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>> {
         Box::pin(self.clone().carry_out(caller, command))
+    }
+
+    fn stay(&self, caller: &Caller, connection: ConnectionNumber) -> Stay {
+        Box::new(standing::Stay::begin(&caller.principal, connection))
     }
 
     fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>> {

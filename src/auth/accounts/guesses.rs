@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn adversarial_44_ten_thousand_guesses_from_as_many_addresses_have_less_than_one_chance_in_a_million() {
+    fn case_44_ten_thousand_guesses_from_as_many_addresses_have_less_than_one_chance_in_a_million() {
         let all = 36f64.powi(6);
         for live in [1, 7, 100] {
             let guesses = Guesses::new(6, 300);

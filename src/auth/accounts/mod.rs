@@ -10,6 +10,7 @@ mod devices;
 mod guesses;
 mod keys;
 mod organizations;
+mod own_password;
 mod pairing;
 mod text;
 mod tickets;

@@ -158,7 +158,7 @@ mod tests {
 
     /// 256 random bits each: by the birthday bound a million of them collide with a chance of 2^40 / 2^257.
     #[test]
-    fn adversarial_53_no_two_tickets_are_alike() {
+    fn case_53_no_two_tickets_are_alike() {
         let mut seen = HashSet::new();
         for _ in 0..100_000 {
             let ticket = keys::generate("").unwrap().expose_secret().to_owned();

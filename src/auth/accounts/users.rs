@@ -209,7 +209,7 @@ impl Accounts {
             store.drop_tickets(organization, user, None).await?;
         }
         if change.sign_out || new_password {
-            store.revoke_sessions(organization, user, now).await?;
+            store.revoke_sessions(organization, user, None, now).await?;
         }
         if change.disabled == Some(false) {
             store.enable_user(organization, user, now).await?;

@@ -1,5 +1,6 @@
 //! Identity over HTTP: tickets, pairing and one's own devices, and the administration of who may come in.
 
+mod account;
 mod admin;
 mod audit;
 mod body;
@@ -20,10 +21,15 @@ const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
 /// The gateway's own addresses stand at the root; under `/api/v1` is everything.
-pub(super) const ENDPOINTS: [Endpoint; 26] = [
+pub(super) const ENDPOINTS: [Endpoint; 27] = [
     row(POST, "/api/v1/tickets", Operation::TicketCreate, || web::to(tickets::create)).described(|| {
         Described::new("Gives a ticket: a credential in an address, for one use within seconds.")
             .gives::<serde_json::Value>(201)
+    }),
+    row(POST, "/api/v1/account/password", Operation::SetPassword, || web::to(account::set_password)).described(|| {
+        Described::new("Sets your own password; your other browsers are signed out.")
+            .body::<account::PasswordWish>()
+            .gives_nothing(204)
     }),
     row(POST, "/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code))
         .described(|| Described::new("Makes a code that pairs one device.").gives::<serde_json::Value>(201)),

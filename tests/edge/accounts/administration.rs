@@ -128,7 +128,7 @@ fn nobody_gives_more_than_they_have_or_touches_who_stands_above() {
 }
 
 #[test]
-fn adversarial_70_fields_that_are_not_asked_for_change_nothing() {
+fn case_70_fields_that_are_not_asked_for_change_nothing() {
     let house = House::new(&[]);
     let admin = house.jwt("acme", "admin", "admin");
     let body = json!({ "id": "new", "organization": "other", "organizationId": "other", "managed": false, "hub_admin": true,
@@ -223,7 +223,7 @@ fn lists_come_in_pages() {
 }
 
 #[test]
-fn adversarial_74_administration_is_closed_to_everybody_below() {
+fn case_74_administration_is_closed_to_everybody_below() {
     let house = House::new(&[]);
     let tokens = [String::new(), house.jwt("acme", "op", "operator"), house.jwt("acme", "viewer", "viewer")];
     for endpoint in switchboard::http::table().into_iter().filter(|endpoint| endpoint.path.starts_with("/api/v1/admin"))

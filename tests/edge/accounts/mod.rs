@@ -3,6 +3,7 @@
 mod administration;
 mod audit;
 mod operator;
+mod own_password;
 mod pairing;
 mod tickets;
 

@@ -67,7 +67,7 @@ fn a_device_is_paired_listed_renamed_and_removed() {
 }
 
 #[test]
-fn adversarial_44_guesses_run_out_for_an_address_however_many_it_claims_to_be() {
+fn case_44_guesses_run_out_for_an_address_however_many_it_claims_to_be() {
     let house = House::new(&[]);
     let ann = house.jwt("acme", "ann", "member");
     let right = code(&house, &ann);
@@ -86,7 +86,7 @@ fn adversarial_44_guesses_run_out_for_an_address_however_many_it_claims_to_be() 
 }
 
 #[test]
-fn adversarial_45_unknown_fields_switch_no_limit_off() {
+fn case_45_unknown_fields_switch_no_limit_off() {
     let house = House::new(&[]);
     let guess = |n: usize| {
         let body = json!({ "code": format!("WRNG{n:02}"), "admin": true, "skipLimit": true, "attempts": -1, "address": "1.2.3.4" });
@@ -97,7 +97,7 @@ fn adversarial_45_unknown_fields_switch_no_limit_off() {
 }
 
 #[test]
-fn adversarial_46_used_expired_and_unknown_codes_answer_alike_and_of_fifty_at_once_one_wins() {
+fn case_46_used_expired_and_unknown_codes_answer_alike_and_of_fifty_at_once_one_wins() {
     let house = House::new(&[MANY[0], ("SWITCHBOARD_PAIRING__SECONDS", "1")]);
     let ann = house.jwt("acme", "ann", "member");
     let late = code(&house, &ann);
@@ -123,7 +123,7 @@ fn adversarial_46_used_expired_and_unknown_codes_answer_alike_and_of_fifty_at_on
 }
 
 #[test]
-fn adversarial_47_a_device_administers_nothing_and_never_has_more_than_who_paired_it() {
+fn case_47_a_device_administers_nothing_and_never_has_more_than_who_paired_it() {
     let house = House::new(&[("SWITCHBOARD_AUTH__REMEMBER_MS", "0")]);
     let owner = house.jwt("default", "owner", "owner");
     let device = house.device(&owner, "phone");
@@ -152,7 +152,7 @@ fn adversarial_47_a_device_administers_nothing_and_never_has_more_than_who_paire
 }
 
 #[test]
-fn adversarial_48_a_code_carries_nothing_but_itself() {
+fn case_48_a_code_carries_nothing_but_itself() {
     let house = House::new(&[]);
     let ann = house.jwt("acme", "ann", "member");
     let made = house.ask(&ann, "POST", "/api/v1/pairing/codes", json!({ "deviceName": "x" })).json();
@@ -161,7 +161,7 @@ fn adversarial_48_a_code_carries_nothing_but_itself() {
 }
 
 #[test]
-fn adversarial_49_a_devices_name_shows_what_it_is() {
+fn case_49_a_devices_name_shows_what_it_is() {
     let house = House::new(&[]);
     let ann = house.jwt("acme", "ann", "member");
     let long = "x".repeat(101);

@@ -42,7 +42,7 @@ fn a_ticket_is_for_a_path_and_says_which_field_is_wrong() {
 }
 
 #[test]
-fn adversarial_51_of_fifty_uses_at_once_exactly_one_wins() {
+fn case_51_of_fifty_uses_at_once_exactly_one_wins() {
     let house = House::new(&[]);
     let ann = house.jwt("acme", "ann", "member");
     let path = format!("/ws?ticket={}", house.ticket(&ann, "/ws"));
@@ -55,7 +55,7 @@ fn adversarial_51_of_fifty_uses_at_once_exactly_one_wins() {
 }
 
 #[test]
-fn adversarial_51_not_at_another_door_from_another_page_for_another_organization_or_too_late() {
+fn case_51_not_at_another_door_from_another_page_for_another_organization_or_too_late() {
     let house = House::new(&[("SWITCHBOARD_AUTH__TICKET_SECONDS", "1")]);
     let ann = house.jwt("acme", "ann", "member");
     let elsewhere = house.ticket(&ann, "/ws/client");
@@ -93,7 +93,7 @@ fn over_rest_a_ticket_only_reads() {
 }
 
 #[test]
-fn adversarial_52_a_ticket_ends_with_what_it_was_made_with() {
+fn case_52_a_ticket_ends_with_what_it_was_made_with() {
     let house = House::new(&[("SWITCHBOARD_AUTH__REMEMBER_MS", "0")]);
     let code = house.hub.code().unwrap();
     let signed_in = house.hub.send("POST", "/sign-in", &[], &json!({ "code": code }).to_string());
@@ -122,7 +122,7 @@ fn adversarial_52_a_ticket_ends_with_what_it_was_made_with() {
 }
 
 #[test]
-fn adversarial_52_a_used_ticket_stays_used_after_a_restart_and_an_unused_one_is_good_once() {
+fn case_52_a_used_ticket_stays_used_after_a_restart_and_an_unused_one_is_good_once() {
     let house = House::new(&[("SWITCHBOARD_AUTH__TICKET_SECONDS", "300")]);
     let owner = house.jwt("default", "owner", "owner");
     let key = house.ask(&owner, "POST", "/api/v1/admin/keys", json!({ "name": "ci" })).json();

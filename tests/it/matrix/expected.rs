@@ -114,7 +114,7 @@ pub fn of(operation: &str) -> Expected {
 }
 
 /// Whose conversation it is, seen from who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Relation {
     Own,
     /// Another user's of the same organization, for that user alone.
@@ -136,6 +136,8 @@ pub enum Outcome {
     Allowed,
     Forbidden,
     NotFound,
+    /// Asked who it is.
+    Unauthorized,
 }
 
 fn rank(role: &str) -> usize {

@@ -12,7 +12,7 @@ fn asks_a_human(method: &str) -> bool {
 
 /// A call of the method that is whole: what is wrong with it can only be who asks.
 fn params(method: &str, target: &Target, subject: &Subject) -> Value {
-    let Target { session, message, request, call } = target;
+    let Target { session, message, request, call, .. } = target;
     match method {
         "projects.create" => json!({"name": "matrix"}),
         "sessions.create" => json!({"title": "matrix"}),
@@ -70,6 +70,7 @@ async fn try_methods(ground: &mut Ground, role: &'static str, kind: super::subje
     }
     for row in &on_sessions {
         let with_question = asks_a_human(row.operation);
+        let mut elsewhere = None;
         for relation in RELATIONS {
             let target = match relation {
                 Relation::Own => owned.pop_front().expect("one was made for each method"),
@@ -78,12 +79,17 @@ async fn try_methods(ground: &mut Ground, role: &'static str, kind: super::subje
             let response = client.ask(row.operation, params(row.operation, &target, &subject)).await;
             let wanted = row.on_session(role, subject.is_device(), relation);
             judge(row, Some(relation), outcome(&response), wanted, &response);
+            match relation {
+                Relation::Foreign => elsewhere = Some(response["error"].clone()),
+                Relation::Unknown => assert_eq!(elsewhere.take(), Some(response["error"].clone()), "{}", row.operation),
+                _ => {}
+            }
         }
     }
 }
 
 #[test]
-fn methods_by_every_role_credential_and_relation() {
+fn case_24_and_25_methods_by_every_role_credential_and_relation() {
     run_for(240, async {
         let mut ground = Ground::new().await;
         let mut wrong = Vec::new();
@@ -124,7 +130,7 @@ async fn subscribe(client: &mut Client, channel: &str) -> Outcome {
 }
 
 #[test]
-fn channels_by_every_role_credential_and_relation() {
+fn case_18_channels_by_every_role_credential_and_relation() {
     run_for(240, async {
         let mut ground = Ground::new().await;
         let mut wrong = Vec::new();

@@ -2,17 +2,11 @@
 
 use std::collections::VecDeque;
 
-use secrecy::ExposeSecret;
 use serde_json::json;
-use switchboard::auth::keys;
-use switchboard::domain::account::{ApiKey, Device, HubSession};
-use switchboard::domain::ids::{DeviceId, KeyId, OrganizationId, Source, SystemSource, UserId};
-use switchboard::domain::principal::Role;
-use switchboard::store::{Store, StoreSettings};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::expected::Relation;
-use crate::support::{Client, Hub, HubOptions};
+use crate::support::{Client, Hub, HubOptions, Identity};
 
 /// How a caller proves who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +29,8 @@ pub struct Target {
     pub session: String,
     /// A message whose turn waits.
     pub message: String,
-    /// A question that waits; empty where none was needed.
+    pub turn: String,
+    /// A question that waits, where one was needed.
     pub request: String,
     pub call: String,
 }
@@ -47,6 +42,7 @@ impl Target {
         Self {
             session: format!("sess_{ID}"),
             message: format!("msg_{ID}"),
+            turn: format!("turn_{ID}"),
             request: format!("appr_{ID}"),
             call: format!("part_{ID}"),
         }
@@ -56,7 +52,9 @@ impl Target {
 /// A running hub, its store beside it, and the users who own what others try to reach.
 pub struct Ground {
     pub hub: Hub,
-    store: Store,
+    pub identity: Identity,
+    /// Whether conversations are paused, so that their message waits.
+    pub paused: bool,
     neighbour: Client,
     stranger: Client,
 }
@@ -67,22 +65,23 @@ impl Ground {
         let hub = Hub::start(
             HubOptions::default()
                 .set("SWITCHBOARD_AUTH__REMEMBER_MS", 0)
+                // A request that waits for a turn is an answer, too.
+                .set("SWITCHBOARD_LIMITS__WAIT_SECONDS", 5)
                 .set("SWITCHBOARD_APPROVALS__TIMEOUT_SECONDS", 3600)
                 .set("SWITCHBOARD_APPROVALS__GRACE_SECONDS", 3600),
         );
-        let url = format!("sqlite:{}", hub.folder().join("hub.db").display());
-        let store = Store::open_shared(StoreSettings { url, pool: 1, boot: 1 }).expect("the hub's store");
+        let identity = Identity::of(&hub.folder());
         let neighbour = Client::connect(&hub.address, &hub.token("neighbour", HOME, "member")).await;
         let stranger = Client::connect(&hub.address, &hub.token("stranger", ELSEWHERE, "member")).await;
-        Self { hub, store, neighbour, stranger }
+        Self { hub, identity, paused: true, neighbour, stranger }
     }
 
     /// A conversation of somebody else, or none.
     pub async fn others(&mut self, relation: Relation, with_question: bool) -> Target {
         match relation {
-            Relation::Private => target(&mut self.neighbour, "private", with_question).await,
-            Relation::Shared => target(&mut self.neighbour, "organization", with_question).await,
-            Relation::Foreign => target(&mut self.stranger, "organization", with_question).await,
+            Relation::Private => target(&mut self.neighbour, "private", with_question, self.paused).await,
+            Relation::Shared => target(&mut self.neighbour, "organization", with_question, self.paused).await,
+            Relation::Foreign => target(&mut self.stranger, "organization", with_question, self.paused).await,
             Relation::Unknown | Relation::Own => Target::nobodys(),
         }
     }
@@ -94,53 +93,37 @@ impl Ground {
         let mut member = Client::connect(&self.hub.address, &self.hub.token(&user, HOME, "member")).await;
         let mut owned = VecDeque::new();
         for with_question in own {
-            owned.push_back(target(&mut member, "private", *with_question).await);
+            owned.push_back(target(&mut member, "private", *with_question, self.paused).await);
         }
+        (self.known(user, role, kind).await, owned)
+    }
+
+    /// A user with that role and a credential.
+    pub async fn known(&self, user: String, role: &str, kind: Kind) -> Subject {
         let token = self.hub.token(&user, HOME, role);
         let secret = match kind {
             Kind::Jwt => token,
             _ => self.credential(&user, kind).await,
         };
-        (Subject { user, kind, secret }, owned)
+        Subject { user, kind, secret }
+    }
+
+    /// A conversation of a member's own.
+    pub async fn own(&self, subject: &Subject, with_question: bool) -> Target {
+        target(&mut subject.connect(&self.hub.address).await, "private", with_question, self.paused).await
     }
 
     async fn credential(&self, user: &str, kind: Kind) -> String {
-        let organization = OrganizationId::parse(HOME).expect("an organization");
-        let user = UserId::parse(user).expect("a user");
-        let now = SystemSource.now();
-        let prefix = match kind {
-            Kind::ApiKey => keys::API_KEY,
-            Kind::Session => keys::SESSION,
-            _ => "",
-        };
-        let secret = keys::generate(prefix).expect("a secret");
-        let hash = keys::hash(secret.expose_secret());
-        let name = "matrix".to_owned();
-        let (created_at, revoked_at) = (now, None);
         match kind {
-            Kind::ApiKey => {
-                let id = KeyId::mint(&mut SystemSource);
-                let key = ApiKey { id, organization, user, name, hash, created_at, expires_at: None, revoked_at };
-                self.store.put_api_key(key).await.expect("the key is kept");
-            }
-            Kind::Session => {
-                let expires_at = now.plus_millis(3_600_000);
-                let session = HubSession { hash, organization, user, created_at, expires_at, revoked_at };
-                self.store.put_session(session).await.expect("the session is kept");
-            }
-            _ => {
-                let (id, role) = (DeviceId::mint(&mut SystemSource), Role::Owner);
-                let last_seen_at = None;
-                let device = Device { id, organization, user, name, role, hash, created_at, last_seen_at, revoked_at };
-                self.store.put_device(device).await.expect("the device is kept");
-            }
+            Kind::ApiKey => self.identity.key(user, HOME).await.0,
+            Kind::Session => self.identity.session(user, HOME).await,
+            _ => self.identity.device(user, HOME).await.0,
         }
-        secret.expose_secret().to_owned()
     }
 }
 
-/// A paused conversation with a message that waits, or one with a question that waits.
-pub async fn target(client: &mut Client, visibility: &str, with_question: bool) -> Target {
+/// A conversation with a message, which waits where it is paused, or one with a question that waits.
+async fn target(client: &mut Client, visibility: &str, with_question: bool, paused: bool) -> Target {
     let created = client.call("sessions.create", json!({"visibility": visibility})).await;
     let session = created["id"].as_str().expect("an id").to_owned();
     if with_question {
@@ -148,12 +131,15 @@ pub async fn target(client: &mut Client, visibility: &str, with_question: bool) 
         client.say(&session, "fetch http://example.org/").await;
         let asked = client.find(|f| f["event"] == "tool.approval_required" && f["data"]["sessionId"] == session).await;
         let text = |name: &str| asked["data"][name].as_str().expect("an id").to_owned();
-        return Target { message: String::new(), request: text("requestId"), call: text("toolCallId"), session };
+        let (request, call) = (text("requestId"), text("toolCallId"));
+        return Target { session, request, call, ..Target::nobodys() };
     }
-    client.call("sessions.pause", json!({"sessionId": session})).await;
+    if paused {
+        client.call("sessions.pause", json!({"sessionId": session})).await;
+    }
     let sent = client.call("messages.send", json!({"sessionId": session, "content": "hello"})).await;
-    let message = sent["messageId"].as_str().expect("an id").to_owned();
-    Target { session, message, request: String::new(), call: String::new() }
+    let text = |name: &str| sent[name].as_str().expect("an id").to_owned();
+    Target { session, message: text("messageId"), turn: text("turnId"), ..Target::nobodys() }
 }
 
 pub struct Subject {

@@ -6,7 +6,7 @@ use super::{hub, member};
 use crate::support::{Http, run};
 
 #[test]
-fn adversarial_69_content_is_for_owners_who_ask_for_it() {
+fn case_69_content_is_for_owners_who_ask_for_it() {
     run(async {
         let hub = hub();
         let member = member(&hub, "alice");

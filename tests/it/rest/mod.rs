@@ -3,6 +3,7 @@
 mod gateway;
 mod history;
 mod idempotency;
+mod revocation;
 mod streaming;
 mod waiting;
 

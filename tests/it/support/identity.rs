@@ -34,6 +34,18 @@ impl Identity {
         self.0.put_user(row).await.expect("the user is written");
     }
 
+    /// Another role, or whether the user administers the hub.
+    pub async fn role(&self, name: &str, org: &str, role: &str) {
+        let role = Role::parse(role).expect("a role");
+        let changed = self.0.set_role(&organization(org), &user(name), role, SystemSource.now()).await;
+        changed.expect("it is written").expect("the user is there");
+    }
+
+    pub async fn hub_admin(&self, name: &str, org: &str) {
+        let changed = self.0.set_hub_admin(&organization(org), &user(name), true, SystemSource.now()).await;
+        changed.expect("it is written").expect("the user is there");
+    }
+
     /// An API key and its id.
     pub async fn key(&self, name: &str, org: &str) -> (String, KeyId) {
         let id = KeyId::mint(&mut SystemSource);
@@ -54,6 +66,11 @@ impl Identity {
 
     /// A browser's session: the value of its cookie.
     pub async fn session(&self, name: &str, org: &str) -> String {
+        self.session_for(name, org, 3_600_000).await
+    }
+
+    /// The same for so many milliseconds.
+    pub async fn session_for(&self, name: &str, org: &str, millis: i64) -> String {
         let now = SystemSource.now();
         let cookie = format!("sbs_{}", KeyId::mint(&mut SystemSource));
         let row = HubSession {
@@ -61,14 +78,14 @@ impl Identity {
             organization: organization(org),
             user: user(name),
             created_at: now,
-            expires_at: now.plus_millis(3_600_000),
+            expires_at: now.plus_millis(millis),
             revoked_at: None,
         };
         self.0.put_session(row).await.expect("the session is written");
         cookie
     }
 
-    /// A device's token and its id.
+    /// A device's token and its id. It may what its user may.
     pub async fn device(&self, name: &str, org: &str) -> (String, DeviceId) {
         let id = DeviceId::mint(&mut SystemSource);
         // 43 characters, as every device's token has.
@@ -78,7 +95,7 @@ impl Identity {
             organization: organization(org),
             user: user(name),
             name: "of a test".into(),
-            role: Role::Member,
+            role: Role::Owner,
             hash: keys::hash(&token),
             created_at: SystemSource.now(),
             last_seen_at: None,
