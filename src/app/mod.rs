@@ -23,7 +23,7 @@ use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStar
 use crate::actors::{Shared, equip};
 use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
-use crate::config::Config;
+use crate::config::{Config, Live, Loaded};
 use crate::domain::hub::Hub;
 use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
@@ -33,6 +33,7 @@ use crate::limits::Limits;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
+use crate::tuning::Tuning;
 use doorkeeper::HubDoorkeeper;
 use watch::{Told, Watch};
 
@@ -62,9 +63,9 @@ pub struct Running {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
-    let drain = Duration::from_secs(config.server.drain_seconds);
-    let running = start(config, store).await?;
+pub async fn serve(loaded: Loaded, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
+    let drain = Duration::from_secs(loaded.config.server.drain_seconds);
+    let running = start(loaded, store).await?;
     let mut signals = Signals::listen()?;
     ready(&running);
     let signal = signals.next().await;
@@ -72,15 +73,18 @@ pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Run
     stop(running, drain, &mut signals).await
 }
 
-async fn start(config: Config, settings: StoreSettings) -> Result<Running, String> {
-    let config = Arc::new(config);
-    let secret = auth::secret(&config)?;
+async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, String> {
+    let secret = auth::secret(&loaded.config)?;
     let store = Store::open(settings).map_err(|fault| fault.to_string())?;
     crate::failpoint::hook(&store);
+    let tuning = Tuning::open(loaded, store.clone()).await.map_err(|fault| fault.to_string())?;
+    let (live, tuning) = (tuning.config(), Arc::new(tuning));
+    let config = live.get();
+    telemetry::set_level(config.log.level);
     let shared = Shared {
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
-        settings: Arc::new(settings::hub(&config)),
+        settings: Live::new(Arc::new(settings::hub(&config))),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;
@@ -91,20 +95,28 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
     let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
+    let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store));
     let limits = Arc::new(Limits::new(&config.limits));
     let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));
-    let (edge_config, edge_limits) = (config.clone(), limits.clone());
-    let edge = Edge { config: edge_config, auth: auth.clone(), accounts, limits: edge_limits, metrics, readiness };
+    let edge = Edge {
+        config: live,
+        tuning: tuning.clone(),
+        auth: auth.clone(),
+        accounts,
+        limits: limits.clone(),
+        metrics,
+        readiness,
+    };
     let edge = web::Data::new(edge);
+    tuning.tells(settings::apply(limits.clone(), shared.settings.clone()));
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
     let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits };
     // Read before anybody is let in: what changes from here on is told to the sockets.
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
     let told = Told::default();
     let server = listen(&config, &edge, (auth.clone(), told.clone()), hubs)?;
-    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told };
+    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told, tuning };
     let watch = watch.start(newest);
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
@@ -138,7 +150,7 @@ impl Hubs {
         let worker = transport::current_worker().unwrap_or_default();
         let hub: Rc<dyn Hub> =
             Rc::new(LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker));
-        let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.clone());
+        let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.get());
         Rc::new(ConnectionKit { hub, workers, settings, limits: self.limits.clone() })
     }
 }
