@@ -23,13 +23,14 @@ use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStar
 use crate::actors::{Shared, equip};
 use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
-use crate::config::{Config, Live, Loaded};
+use crate::config::{Config, Live, LlmApi, Loaded};
 use crate::domain::hub::Hub;
 use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
 use crate::fanout::{self, Workers};
 use crate::http::{self, Edge, Readiness};
 use crate::limits::Limits;
+use crate::providers;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
@@ -94,9 +95,9 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let tls = providers::http::tls(&[]).map_err(|fault| fault.message)?;
     let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
-    let (sampled, readiness) = (metrics.clone(), readiness(&store));
+    let (sampled, readiness) = (metrics.clone(), readiness(&store, &config));
     let limits = Arc::new(Limits::new(&config.limits));
     let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));
     let edge = Edge {
@@ -155,15 +156,22 @@ impl Hubs {
     }
 }
 
-fn readiness(store: &Store) -> Readiness {
+fn readiness(store: &Store, config: &Config) -> Readiness {
     let asked = store.clone();
-    Readiness::new(vec![(
+    let parts: Vec<(_, http::Check)> = vec![(
         "store",
         Box::new(move || {
             let store = asked.clone();
             Box::pin(async move { store.ping().await.is_ok() })
         }),
-    )])
+    )];
+    let providers = [("openai", &config.providers.openai), ("anthropic", &config.providers.anthropic)];
+    let provider = |(name, api): (&'static str, &LlmApi)| {
+        let url = api.base_url.clone();
+        let check: http::Check = Box::new(move || Box::pin(providers::http::is_reachable(url.clone())));
+        (name, check)
+    };
+    Readiness::new(parts, providers.into_iter().filter(|(_, api)| api.configured).map(provider).collect())
 }
 
 fn listen(

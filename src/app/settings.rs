@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::actors::{HubSettings, WorkerKit};
-use crate::config::{Busy, Config, LlmApi, Live};
+use crate::config::{Busy, Config, Live, LlmApi};
 use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;

@@ -20,7 +20,8 @@ impl Store {
                 .select((hub_settings::n, hub_settings::document))
                 .first(c)
                 .optional()?;
-            let read = |(n, text): (i64, String)| Ok((number("the number of the settings", n)?, json("settings", &text)?));
+            let read =
+                |(n, text): (i64, String)| Ok((number("the number of the settings", n)?, json("settings", &text)?));
             row.map(read).transpose()
         })
         .await

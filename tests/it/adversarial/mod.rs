@@ -1,3 +1,4 @@
 //! Cases that broke others, by their numbers.
 
 mod channels;
+mod configuration;
