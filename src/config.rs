@@ -3,7 +3,9 @@
 mod checks;
 mod identity;
 mod layers;
+mod live;
 mod print;
+mod runtime;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +19,9 @@ use crate::domain::tool_call::ToolPolicy;
 
 pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, load};
+pub use live::Live;
 pub use print::print;
+pub use runtime::{Patched, Stored, changeable};
 
 /// All defaults, every key commented: what `config.default.toml` says.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -313,6 +317,18 @@ pub enum Level {
     Info,
     Debug,
     Trace,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -1,13 +1,13 @@
 //! What the hub tells about itself: log lines on standard error, and metrics under the names in one table.
 
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Format, Level, Log};
 
@@ -108,15 +108,7 @@ pub fn is_json(log: &Log) -> bool {
 /// The level is that of the hub's own lines. Libraries stay at `warn`: at `debug` some print whole request heads,
 /// tokens included.
 pub fn start_logging(log: &Log) {
-    let level = match log.level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    };
-    let libraries = if log.level == Level::Error { "error" } else { "warn" };
-    let filter = EnvFilter::new(format!("{libraries},switchboard={level}"));
+    let (filter, handle) = reload::Layer::new(filter(log.level));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if is_json(log) {
@@ -125,11 +117,27 @@ pub fn start_logging(log: &Log) {
         registry.with(lines.with_ansi(std::io::stderr().is_terminal()).with_target(false)).try_init()
     };
     if started.is_ok() {
+        let _ = FILTER.set(handle);
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             let said = panic.payload_as_str().unwrap_or("no text");
             tracing::error!(place, said, "panic");
         }));
+    }
+}
+
+/// What decides which lines are written.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+fn filter(level: Level) -> EnvFilter {
+    let libraries = if level == Level::Error { "error" } else { "warn" };
+    EnvFilter::new(format!("{libraries},switchboard={}", level.name()))
+}
+
+/// Another level from the next line on.
+pub fn set_level(level: Level) {
+    if let Some(Err(error)) = FILTER.get().map(|handle| handle.reload(filter(level))) {
+        tracing::warn!(%error, "the level of the log stays as it is");
     }
 }
 

@@ -17,7 +17,8 @@ store → domain
 auth → store, domain
 limits → domain
 actors → domain, limits, doors, framing, transport, fanout, providers, tools, store, crates/protocol
-http → domain, auth, limits, transport, doors, framing, crates/protocol
+http → domain, auth, limits, transport, tuning, doors, framing, crates/protocol
+tuning → auth, store, domain
 cli → app, auth, http, store, domain
 app → all
 ";
@@ -62,7 +63,7 @@ diesel_migrations → store
 metrics → actors, app, auth, fanout, http, limits, providers, store, telemetry
 metrics_exporter_prometheus → http, telemetry
 rustls → app, auth, cli, providers, tools, transport
-tokio → actors, app, auth, cli, fanout, http, providers, store, telemetry, tools, transport
+tokio → actors, app, auth, cli, fanout, http, providers, store, telemetry, tools, transport, tuning
 tokio_rustls → transport
 tokio_util → actors, tools
 ";

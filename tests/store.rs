@@ -13,6 +13,8 @@ mod devices;
 mod disk;
 #[path = "store/ground.rs"]
 mod ground;
+#[path = "store/hub_settings.rs"]
+mod hub_settings;
 #[path = "store/identity.rs"]
 mod identity;
 #[path = "store/lists.rs"]

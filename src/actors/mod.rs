@@ -21,6 +21,7 @@ mod underway;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::config::Live;
 use crate::domain::agent::AgentProfile;
 use crate::domain::conversation::Rules;
 use crate::fanout::{RingLimits, Workers};
@@ -73,7 +74,7 @@ impl HubSettings {
 pub struct Shared {
     pub store: Store,
     pub workers: Workers,
-    pub settings: Arc<HubSettings>,
+    pub settings: Live<HubSettings>,
 }
 
 /// What a worker builds for itself, because it cannot leave its thread.

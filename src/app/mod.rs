@@ -24,16 +24,18 @@ use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStar
 use crate::actors::{Shared, equip};
 use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
-use crate::config::Config;
+use crate::config::{Config, Live, LlmApi, Loaded};
 use crate::domain::hub::Hub;
 use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
 use crate::fanout::{self, Workers};
 use crate::http::{self, Edge, Readiness};
 use crate::limits::Limits;
+use crate::providers;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
+use crate::tuning::Tuning;
 use doorkeeper::HubDoorkeeper;
 use watch::{Told, Watch};
 
@@ -64,9 +66,9 @@ pub struct Running {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
-    let drain = Duration::from_secs(config.server.drain_seconds);
-    let running = start(config, store).await?;
+pub async fn serve(loaded: Loaded, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
+    let drain = Duration::from_secs(loaded.config.server.drain_seconds);
+    let running = start(loaded, store).await?;
     let mut signals = Signals::listen()?;
     ready(&running);
     let signal = signals.next().await;
@@ -74,15 +76,18 @@ pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Run
     stop(running, drain, &mut signals).await
 }
 
-async fn start(config: Config, settings: StoreSettings) -> Result<Running, String> {
-    let config = Arc::new(config);
-    let secret = auth::secret(&config)?;
+async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, String> {
+    let secret = auth::secret(&loaded.config)?;
     let store = Store::open(settings).map_err(|fault| fault.to_string())?;
     crate::failpoint::hook(&store);
+    let tuning = Tuning::open(loaded, store.clone()).await.map_err(|fault| fault.to_string())?;
+    let (live, tuning) = (tuning.config(), Arc::new(tuning));
+    let config = live.get();
+    telemetry::set_level(config.log.level);
     let shared = Shared {
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
-        settings: Arc::new(settings::hub(&config)),
+        settings: Live::new(Arc::new(settings::hub(&config))),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;
@@ -92,14 +97,22 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let tls = crate::providers::http::tls(&[]).map_err(|fault| fault.message)?;
-    let auth = Arc::new(Authenticator::new(config.clone(), &secret, store.clone()).with_tls(tls));
-    let (sampled, readiness) = (metrics.clone(), readiness(&store));
+    let tls = providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
+    let (sampled, readiness) = (metrics.clone(), readiness(&store, &config));
     let limits = Arc::new(Limits::new(&config.limits));
     let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));
-    let (edge_config, edge_limits) = (config.clone(), limits.clone());
-    let edge = Edge { config: edge_config, auth: auth.clone(), accounts, limits: edge_limits, metrics, readiness };
+    let edge = Edge {
+        config: live,
+        tuning: tuning.clone(),
+        auth: auth.clone(),
+        accounts,
+        limits: limits.clone(),
+        metrics,
+        readiness,
+    };
     let edge = web::Data::new(edge);
+    tuning.tells(settings::apply(limits.clone(), shared.settings.clone()));
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
     let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits };
     // Read before anybody is let in: what changes from here on is told to the sockets.
@@ -107,7 +120,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let told = Told::default();
     let server = listen(&config, &edge, (auth.clone(), told.clone()), hubs)?;
     let foreign = settings::foreign_pace(&config);
-    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told, foreign };
+    let watch = Watch { store: store.clone(), auth, handle: server.handle(), told, foreign, tuning };
     let watch = watch.start(newest);
     let pruning = actix_rt::spawn(prune::hourly(store.clone(), prune::FIRST));
     gauges::connections(&sampled, server.handle().counters().clone());
@@ -142,20 +155,27 @@ impl Hubs {
         let worker = transport::current_worker().unwrap_or_default();
         let hub: Rc<dyn Hub> =
             Rc::new(LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker));
-        let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.clone());
+        let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.get());
         Rc::new(ConnectionKit { hub, workers, settings, limits: self.limits.clone() })
     }
 }
 
-fn readiness(store: &Store) -> Readiness {
+fn readiness(store: &Store, config: &Config) -> Readiness {
     let asked = store.clone();
-    Readiness::new(vec![(
+    let parts: Vec<(_, http::Check)> = vec![(
         "store",
         Box::new(move || {
             let store = asked.clone();
             Box::pin(async move { store.ping().await.is_ok() })
         }),
-    )])
+    )];
+    let providers = [("openai", &config.providers.openai), ("anthropic", &config.providers.anthropic)];
+    let provider = |(name, api): (&'static str, &LlmApi)| {
+        let url = api.base_url.clone();
+        let check: http::Check = Box::new(move || Box::pin(providers::http::is_reachable(url.clone())));
+        (name, check)
+    };
+    Readiness::new(parts, providers.into_iter().filter(|(_, api)| api.configured).map(provider).collect())
 }
 
 fn listen(

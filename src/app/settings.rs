@@ -6,12 +6,14 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::actors::{HubSettings, WorkerKit};
-use crate::config::{Busy, Config, LlmApi};
+use crate::config::{Busy, Config, Live, LlmApi};
 use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
 use crate::fanout::{Pool, RingLimits};
+use crate::limits::Limits;
 use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, TransportSettings, http};
+use crate::telemetry;
 use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
 
@@ -48,6 +50,15 @@ pub fn hub(config: &Config) -> HubSettings {
         subscriptions: limits.subscriptions,
         requests_in_flight: limits.requests_in_flight,
         message_bytes: limits.message_bytes,
+    }
+}
+
+/// What follows where the configuration is changed while the hub runs, for all workers.
+pub fn apply(limits: Arc<Limits>, settings: Live<HubSettings>) -> impl Fn(&Config) + Send + Sync {
+    move |config| {
+        limits.set(&config.limits);
+        settings.set(Arc::new(hub(config)));
+        telemetry::set_level(config.log.level);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Hears of every change of somebody's rights, whoever made it, and brings it to the sockets that are open.
+//! Hears of every change of somebody's rights, whoever made it, and brings it to the sockets that are open; and of
+//! every change of the hub's settings.
 //!
 //! Order matters: first what is remembered is forgotten, then the number rises, then the workers are told. A handshake
 //! that asked before the first and opens after the last sees by the number that it was overtaken.
@@ -20,6 +21,7 @@ use crate::domain::account::Change;
 use crate::domain::principal::Principal;
 use crate::store::Store;
 use crate::transport::Handle;
+use crate::tuning::Tuning;
 
 /// How late a change made by another process is heard of.
 const STEP: Duration = Duration::from_millis(250);
@@ -45,6 +47,7 @@ pub struct Watch {
     pub told: Told,
     /// How often sessions of other applications are asked about: nobody tells when one ends.
     pub foreign: Option<Duration>,
+    pub tuning: Arc<Tuning>,
 }
 
 /// How a worker asks about a credential.
@@ -93,6 +96,9 @@ impl Watch {
                     continue;
                 }
             };
+            if let Err(fault) = self.tuning.hear().await {
+                tracing::warn!(%fault, "changes of settings cannot be read");
+            }
             if std::mem::take(&mut failing) {
                 tracing::info!("changes of rights can be read again");
             }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::domain::account::{ApiKey, Device, HubSession, User};
 use crate::domain::ids::{DeviceId, OrganizationId, Source, SystemSource, Timestamp, UserId};
 use crate::domain::principal::{Credential, Principal, Role};
@@ -55,7 +55,7 @@ pub struct Authenticator {
     outward: Outward,
     passwords: Passwords,
     store: Store,
-    config: Arc<Config>,
+    config: Live<Config>,
     cookies: Vec<String>,
     socketio_origins: Option<Vec<String>>,
     users: Remember<(OrganizationId, UserId), User>,
@@ -74,7 +74,9 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// `secret`: see [`secret`].
-    pub fn new(config: Arc<Config>, secret: &SecretString, store: Store) -> Self {
+    pub fn new(config: impl Into<Live<Config>>, secret: &SecretString, store: Store) -> Self {
+        let live = config.into();
+        let config = live.get();
         let age = Duration::from_millis(config.auth.remember_ms);
         let mut cookies = vec![COOKIE.to_owned()];
         cookies.extend(config.auth.cookies.iter().cloned());
@@ -95,7 +97,7 @@ impl Authenticator {
             organizations: Remember::new(age, REMEMBERED),
             revoked: Remember::new(age, REMEMBERED),
             refusals: Refusals::default(),
-            config,
+            config: live,
         }
     }
 
@@ -107,8 +109,9 @@ impl Authenticator {
 
     /// The head of a request, with forwarded headers from trusted proxies alone.
     pub fn head<'a>(&self, request: &'a actix_web::dev::RequestHead, peer: std::net::SocketAddr) -> Head<'a> {
-        let tls = self.config.tls.is_on();
-        Head::new(&request.method, &request.uri, &request.headers, peer, tls, &self.config.server.trusted_proxies)
+        let config = self.config.get();
+        let (tls, proxies) = (config.tls.is_on(), &config.server.trusted_proxies);
+        Head::new(&request.method, &request.uri, &request.headers, peer, tls, proxies)
     }
 
     /// Who sent this request, or why nobody knows: `unauthorized` without a good credential, `forbidden` for a foreign
@@ -160,13 +163,14 @@ impl Authenticator {
     fn named_cookie<'a>(&self, head: &Head<'a>, route: Route) -> Result<Option<(&str, &'a str)>, Fault> {
         let Some(cookie) = head.cookie(&self.cookies) else { return Ok(None) };
         let websocket = head.headers.contains_key(actix_web::http::header::UPGRADE);
+        let config = self.config.get();
         let friends = match (route, &self.socketio_origins) {
             // Any page may knock: then a cookie says nothing about who wants it.
             (Route::SocketIo, None) => return Ok(None),
             (Route::SocketIo, Some(origins)) => origins,
-            _ => &self.config.server.origins,
+            _ => &config.server.origins,
         };
-        head.check_origin(&self.config.server.public_url, friends, websocket)?;
+        head.check_origin(&config.server.public_url, friends, websocket)?;
         Ok(Some(cookie))
     }
 

@@ -106,7 +106,8 @@ impl Authenticator {
         user: &str,
         password: SecretString,
     ) -> Result<SignedIn, Fault> {
-        let default = Some(self.config.auth.default_organization.as_str()).filter(|name| !name.is_empty());
+        let config = self.config.get();
+        let default = Some(config.auth.default_organization.as_str()).filter(|name| !name.is_empty());
         let organization = organization.or(default).unwrap_or(first_start::ORGANIZATION);
         let named = OrganizationId::parse(organization).ok().zip(UserId::parse(user).ok());
         let kept = match &named {

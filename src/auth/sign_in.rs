@@ -36,7 +36,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<SignedIn, Fault> {
         let secret = keys::generate(keys::SESSION)?;
-        let lifetime = i64::try_from(self.config.auth.session_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+        let lifetime = i64::try_from(self.config.get().auth.session_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         let hash = keys::hash(secret.expose_secret());
         let session = HubSession {
             hash,

@@ -66,25 +66,27 @@ fn walk(defaults: &Dict, dict: &Dict, prefix: &str, source: &str) -> Result<(), 
             let hint = nearest_key(defaults, &path).map(|k| format!(", did you mean {k}?")).unwrap_or_default();
             return Err(ConfigError(format!("{source}: there is no setting {path}{hint}")));
         };
-        let allowed = match (template, value) {
-            (Value::Dict(..), Value::Dict(_, inner)) => {
-                walk(defaults, inner, &path, source)?;
-                continue;
-            }
-            (Value::Dict(..), _) => "a section",
-            (Value::Num(..), Value::Num(_, number)) if is_whole(number) => continue,
-            (Value::Num(..), _) => "a whole number",
-            (Value::Bool(..), Value::Bool(..)) | (Value::String(..), Value::String(..)) => continue,
-            (Value::Bool(..), _) => "true or false",
-            (Value::String(..), _) => "a text in quotes",
-            (Value::Array(..), Value::Array(_, items)) if items.iter().all(|i| matches!(i, Value::String(..))) => {
-                continue;
-            }
-            _ => "a list of texts",
-        };
-        return Err(ConfigError(format!("{source}: {path} must be {allowed}")));
+        if let (Value::Dict(..), Value::Dict(_, inner)) = (template, value) {
+            walk(defaults, inner, &path, source)?;
+        } else if let Err(allowed) = fits(template, value) {
+            return Err(ConfigError(format!("{source}: {path} must be {allowed}")));
+        }
     }
     Ok(())
+}
+
+/// Whether it is the kind of value that the default is; else what is allowed.
+pub(super) fn fits(template: &Value, value: &Value) -> Result<(), &'static str> {
+    match (template, value) {
+        (Value::Dict(..), _) => Err("a section"),
+        (Value::Num(..), Value::Num(_, number)) if is_whole(number) => Ok(()),
+        (Value::Num(..), _) => Err("a whole number"),
+        (Value::Bool(..), Value::Bool(..)) | (Value::String(..), Value::String(..)) => Ok(()),
+        (Value::Bool(..), _) => Err("true or false"),
+        (Value::String(..), _) => Err("a text in quotes"),
+        (Value::Array(..), Value::Array(_, items)) if items.iter().all(|i| matches!(i, Value::String(..))) => Ok(()),
+        _ => Err("a list of texts"),
+    }
 }
 
 fn is_whole(number: &Num) -> bool {

@@ -18,13 +18,19 @@ pub struct Flags {
     pub listen: Option<String>,
 }
 
-/// The configuration, what to say about its sources, and the layers themselves (for printing).
-#[derive(Debug)]
+/// The configuration, what to say about its sources, and the layers themselves.
+#[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
     /// Sentences about variables that were ignored.
     pub warnings: Vec<String>,
+    pub(super) defaults: Dict,
+    /// All of them, for printing.
     pub(super) layers: Figment,
+    /// Defaults and file: what is stored beats these ...
+    pub(super) below: Figment,
+    /// ... and is beaten by the environment and by flags.
+    pub(super) above: Vec<One>,
 }
 
 /// Environment variables with a name of their own.
@@ -47,10 +53,11 @@ const NAMED: [(&str, &str); 12] = [
 const FILE: &str = "switchboard.toml";
 
 /// One value with the name of where it was set.
-struct One {
-    source: String,
-    path: String,
-    value: Value,
+#[derive(Debug, Clone)]
+pub(super) struct One {
+    pub source: String,
+    pub path: String,
+    pub value: Value,
 }
 
 impl Provider for One {
@@ -96,10 +103,15 @@ fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
     Ok(parsed?.remove(&Profile::Default).unwrap_or_default())
 }
 
+/// All keys with their defaults.
+pub(super) fn defaults() -> Result<Dict, ConfigError> {
+    parse(DEFAULTS, "the default configuration")
+}
+
 /// Reads all layers. `environment` is the process's own, or a test's.
 pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
-    let defaults = parse(DEFAULTS, "the default configuration")?;
+    let defaults = defaults()?;
     let mut warnings = Vec::new();
     let mut layers = Vec::new();
 
@@ -128,8 +140,15 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     for issuer in named_in("auth.issuers", layers.iter().map(|f| &f.dict), &variables) {
         figment = figment.join(template(&defaults, "auth.issuers", identity::TEMPLATE, &issuer));
     }
-    figment = layers.into_iter().fold(figment, Figment::merge);
-    figment = variables.into_iter().chain(flagged).fold(figment, Figment::merge);
+    let below = layers.into_iter().fold(figment, Figment::merge);
+    let above: Vec<One> = variables.into_iter().chain(flagged).collect();
+    let (config, layers) = stacked(&below, &[], &above)?;
+    Ok(Loaded { config, warnings, defaults, layers, below, above })
+}
+
+/// The layers on each other, and what they say together.
+pub(super) fn stacked(below: &Figment, between: &[One], above: &[One]) -> Result<(Config, Figment), ConfigError> {
+    let figment = between.iter().chain(above).fold(below.clone(), Figment::merge);
     let mut config: Config = figment.extract().map_err(|error| sentence(&error))?;
     config.providers.openai.configured = was_set(&figment, "openai");
     config.providers.anthropic.configured = was_set(&figment, "anthropic");
@@ -137,7 +156,7 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
         config.auth.issuers.remove(identity::TEMPLATE);
     }
     checks::values(&config)?;
-    Ok(Loaded { config, warnings, layers: figment })
+    Ok((config, figment))
 }
 
 fn default_layer(defaults: &Dict) -> Figment {

@@ -80,6 +80,11 @@ impl Described {
         self.body.is_some()
     }
 
+    /// Whether the query has a parameter of that name.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.query.iter().any(|(parameters, _)| parameters.iter().any(|parameter| parameter.name == name))
+    }
+
     /// The query's parameters as OpenAPI has them.
     pub(super) fn parameters(&self, generator: &mut SchemaGenerator) -> Vec<Value> {
         let mut all = Vec::new();

@@ -76,7 +76,7 @@ async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
     let command = new_session(fields, &request).map_err(Refusal)?;
     match call(&hub, &caller, command).await.map_err(Refusal)? {
         Reply::Session(settings) => Ok(HttpResponse::Created().json(shown(&settings, None))),
@@ -134,10 +134,10 @@ async fn send(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
     let sent = async {
         let id = session(&path)?;
-        let new = new_message(fields, &request, edge.config.limits.message_bytes)?;
+        let new = new_message(fields, &request, edge.config.get().limits.message_bytes)?;
         edge.limits.message(&caller.principal, Via::Rest)?;
         let waiter = Waiter::new(caller, hub, &edge, &request)?;
         match wants_stream(&request) {

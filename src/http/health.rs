@@ -34,21 +34,35 @@ pub(super) const ENDPOINTS: [Endpoint; 5] = [
 /// Asks one part whether it works.
 pub type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
-/// The parts that must work, and their answers of a moment ago: strangers may ask as often as they like.
+/// The parts that must work and those that may be down, and their answers of a moment ago: strangers may ask as often as
+/// they like.
 pub struct Readiness {
-    parts: Vec<(&'static str, Check)>,
-    last: Mutex<Option<(Instant, Vec<&'static str>)>>,
+    parts: Asked,
+    providers: Asked,
     stopping: AtomicBool,
 }
 
-/// For so long an answer is given again.
-const FRESH: Duration = Duration::from_secs(2);
-/// A part that takes longer does not work.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Parts that are asked alike.
+struct Asked {
+    parts: Vec<(&'static str, Check)>,
+    /// For so long an answer is given again.
+    fresh: Duration,
+    /// A part that takes longer does not work.
+    patience: Duration,
+    last: Mutex<Option<(Instant, Vec<&'static str>)>>,
+}
 
 impl Readiness {
-    pub fn new(parts: Vec<(&'static str, Check)>) -> Self {
-        Self { parts, last: Mutex::new(None), stopping: AtomicBool::new(false) }
+    /// `providers` are no failure.
+    pub fn new(parts: Vec<(&'static str, Check)>, providers: Vec<(&'static str, Check)>) -> Self {
+        let last = || Mutex::new(None);
+        let [short, second, long] = [2, 1, 15].map(Duration::from_secs);
+        Self {
+            parts: Asked { parts, fresh: short, patience: Duration::from_secs(3), last: last() },
+            // These are other people's servers: they are not asked for every probe.
+            providers: Asked { parts: providers, fresh: long, patience: second, last: last() },
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// From now on the hub is not ready: it is going down.
@@ -58,30 +72,39 @@ impl Readiness {
 
     /// The parts that do not work, asked at most two seconds ago; `stopping` while the hub goes down.
     pub async fn failing(&self) -> Vec<&'static str> {
-        let mut failing = self.ask().await;
+        let mut failing = self.parts.silent().await;
         if self.stopping.load(Ordering::Acquire) {
             failing.push("stopping");
         }
         failing
     }
 
-    async fn ask(&self) -> Vec<&'static str> {
+    /// The providers that could not be reached, asked at most fifteen seconds ago.
+    pub async fn down(&self) -> Vec<&'static str> {
+        self.providers.silent().await
+    }
+}
+
+impl Asked {
+    async fn silent(&self) -> Vec<&'static str> {
         // Held while asking: a hundred questions at once are one.
         let mut last = self.last.lock().await;
-        if let Some((at, failing)) = last.as_ref()
-            && at.elapsed() < FRESH
+        if let Some((at, silent)) = last.as_ref()
+            && at.elapsed() < self.fresh
         {
-            return failing.clone();
+            return silent.clone();
         }
-        let mut failing = Vec::new();
-        for (name, check) in &self.parts {
-            if !tokio::time::timeout(PATIENCE, check()).await.unwrap_or(false) {
-                tracing::warn!(part = name, "not ready");
-                failing.push(*name);
-            }
+        let ask = async |part: &(&'static str, Check)| {
+            let works = tokio::time::timeout(self.patience, part.1()).await.unwrap_or(false);
+            (!works).then_some(part.0)
+        };
+        let answers = futures_util::future::join_all(self.parts.iter().map(ask)).await;
+        let silent: Vec<&'static str> = answers.into_iter().flatten().collect();
+        if !silent.is_empty() {
+            tracing::warn!(parts = silent.join(", "), "does not answer");
         }
-        *last = Some((Instant::now(), failing.clone()));
-        failing
+        *last = Some((Instant::now(), silent.clone()));
+        silent
     }
 }
 
@@ -90,11 +113,14 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 pub(super) async fn ready(edge: web::Data<Edge>) -> HttpResponse {
-    let failing = edge.readiness.failing().await;
-    if failing.is_empty() {
-        return HttpResponse::Ok().json(json!({ "ready": true }));
+    let names =
+        |names: Vec<&str>| Some(names.into_iter().map(str::to_owned).collect()).filter(|all: &Vec<_>| !all.is_empty());
+    let (failing, down) = futures_util::future::join(edge.readiness.failing(), edge.readiness.down()).await;
+    let body = w::Ready { ready: failing.is_empty(), failing: names(failing), down: names(down) };
+    match body.ready {
+        true => HttpResponse::Ok().json(body),
+        false => HttpResponse::ServiceUnavailable().json(body),
     }
-    HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "failing": failing }))
 }
 
 /// Version, age and memory of the process.

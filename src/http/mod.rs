@@ -2,6 +2,7 @@
 
 mod api;
 mod around;
+mod config;
 mod described;
 mod endpoint;
 mod fault;
@@ -22,11 +23,12 @@ use actix_web::{HttpRequest, web};
 
 use crate::auth::accounts::Accounts;
 use crate::auth::{Authenticator, Route};
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::domain::principal::Principal;
 use crate::error::Fault;
 use crate::limits::Limits;
 use crate::telemetry::Metrics;
+use crate::tuning::Tuning;
 
 pub use around::{RequestId, around};
 pub use endpoint::{Asking, Endpoint, HubHandle, table};
@@ -37,7 +39,8 @@ pub use waiting::ReaderLimits;
 
 /// What the routes need; one for all workers.
 pub struct Edge {
-    pub config: Arc<Config>,
+    pub config: Live<Config>,
+    pub tuning: Arc<Tuning>,
     pub auth: Arc<Authenticator>,
     pub accounts: Accounts,
     pub limits: Arc<Limits>,

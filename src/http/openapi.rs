@@ -129,7 +129,8 @@ fn operation(endpoint: &Endpoint, error: &Value, generator: &mut SchemaGenerator
         }));
     }
     let mut responses = described.responses(generator);
-    for status in refusals(endpoint, &described, !names.is_empty()) {
+    let named = !names.is_empty() || described.asks_for("organization");
+    for status in refusals(endpoint, &described, named) {
         let answer = json!({ "description": text_of(status), "content": { "application/json": { "schema": error } } });
         responses.entry(status.to_string()).or_insert(answer);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, web};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
@@ -45,9 +46,11 @@ impl Fields {
         if body.is_empty() {
             return Ok(Self::default());
         }
+        let patches = request.method() == Method::PATCH;
         let json = |kind: &HeaderValue| {
-            let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+            let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            essence.eq_ignore_ascii_case(b"application/json")
+                || patches && essence.eq_ignore_ascii_case(b"application/merge-patch+json")
         };
         if !headers.get(header::CONTENT_TYPE).is_some_and(json) {
             return Err(Status(415, Fault::field("content-type", "must be application/json")).into());

@@ -74,7 +74,7 @@ pub(super) async fn sign_in(
 async fn by_link(edge: &Edge, head: &Head<'_>, code: &str) -> Result<Cookie<'static>, Fault> {
     let session = edge.auth.sign_in(code).await?;
     tracing::info!(organization = %session.organization, user = %session.user, "signed in by link");
-    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.auth.session_seconds))
+    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.get().auth.session_seconds))
 }
 
 /// The token itself becomes the cookie, for as long as it counts.
@@ -98,7 +98,7 @@ async fn by_password(
     let organization = field(body, "organization")?;
     let session = edge.auth.sign_in_with_password(organization.as_deref(), &user, password).await?;
     tracing::info!(organization = %session.organization, user = %session.user, "signed in by password");
-    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.auth.session_seconds))
+    Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.get().auth.session_seconds))
 }
 
 /// Ends the browser's session, here and in the browser.
@@ -133,8 +133,8 @@ fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {
 fn own_page(head: &Head<'_>, edge: &Edge) -> Result<(), Fault> {
     match head.header(header::ORIGIN) {
         None => Ok(()),
-        Some(origin) if edge.config.server.origins.iter().any(|friend| same_origin(origin, friend)) => Ok(()),
-        Some(_) => head.check_origin(&edge.config.server.public_url, &[], false),
+        Some(origin) if edge.config.get().server.origins.iter().any(|friend| same_origin(origin, friend)) => Ok(()),
+        Some(_) => head.check_origin(&edge.config.get().server.public_url, &[], false),
     }
 }
 
@@ -156,7 +156,7 @@ fn cookie(edge: &Edge, head: &Head<'_>, value: &str, seconds: u64) -> Cookie<'st
         .http_only(true)
         // Lax: a link to the console from elsewhere finds the reader signed in. What changes anything checks Origin.
         .same_site(SameSite::Lax)
-        .secure(head.secure || edge.config.server.public_url.starts_with("https:"))
+        .secure(head.secure || edge.config.get().server.public_url.starts_with("https:"))
         .max_age(Duration::seconds(seconds))
         .finish()
 }

@@ -54,7 +54,7 @@ impl Waiter {
     pub(super) fn new(caller: Caller, hub: HubHandle, edge: &Edge, request: &HttpRequest) -> Result<Self, Fault> {
         let limits = request.app_data::<ReaderLimits>().ok_or_else(|| Fault::internal("the app has no limits"))?;
         let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
-        let patience = Duration::from_secs(edge.config.limits.wait_seconds);
+        let patience = Duration::from_secs(edge.config.get().limits.wait_seconds);
         Ok(Self { caller, hub, auth: edge.auth.clone(), peer, limits: limits.0.clone(), patience })
     }
 

@@ -1,5 +1,6 @@
 //! The arithmetic of a token bucket, kept as one number: the time at which it will be full again.
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How fast tokens come back, and how many a bucket holds.
@@ -8,6 +9,32 @@ pub struct Rate {
     /// Nanoseconds for one token.
     every: u64,
     burst: u32,
+}
+
+/// A rate that is turned while everybody reads it. A reader in mid-turn may see the new pace with the old burst: once.
+#[derive(Debug)]
+pub(super) struct Dial {
+    /// 0: no limit.
+    every: AtomicU64,
+    burst: AtomicU32,
+}
+
+impl Dial {
+    pub fn new(rate: Option<Rate>) -> Self {
+        let dial = Self { every: AtomicU64::new(0), burst: AtomicU32::new(1) };
+        dial.set(rate);
+        dial
+    }
+
+    pub fn get(&self) -> Option<Rate> {
+        let every = self.every.load(Ordering::Relaxed);
+        (every > 0).then(|| Rate { every, burst: self.burst.load(Ordering::Relaxed) })
+    }
+
+    pub fn set(&self, rate: Option<Rate>) {
+        self.burst.store(rate.map_or(1, |rate| rate.burst), Ordering::Relaxed);
+        self.every.store(rate.map_or(0, |rate| rate.every), Ordering::Relaxed);
+    }
 }
 
 /// What a budget says to one more.

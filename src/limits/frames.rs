@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::bucket::{Decision, Rate};
+use super::bucket::{Decision, Dial, Rate};
 
 /// Pauses in a row after which a client that floods on is shown out.
 pub const PATIENCE: u8 = 10;
@@ -10,13 +10,14 @@ pub const PATIENCE: u8 = 10;
 /// Milliseconds without a pause that end a row of them.
 const RESPITE: u32 = 5000;
 
+/// Nanoseconds' worth of tokens that are back when reading goes on, where the bucket holds as much.
+const BACK: u64 = 1_000_000_000;
+
 /// How fast one socket may send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct FrameRate {
-    rate: Option<Rate>,
+    rate: Dial,
     began: Instant,
-    /// Nanoseconds' worth of tokens that are back when reading goes on: a second's, or a whole bucket.
-    back: u64,
 }
 
 /// When a socket's bucket is full again, and how often it was empty in a row.
@@ -44,19 +45,24 @@ pub enum Pace {
 impl FrameRate {
     /// `per_second` frames, `burst` of them at once; 0 a second is no limit.
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let rate = Rate::new(per_second, Duration::from_secs(1), burst);
-        let back = rate.map_or(0, |rate| rate.cost(per_second.min(rate.burst())));
-        Self { rate, began: Instant::now(), back }
+        let all = Self { rate: Dial::new(None), began: Instant::now() };
+        all.set(per_second, burst);
+        all
+    }
+
+    /// The same for the sockets that are there already.
+    pub fn set(&self, per_second: u32, burst: u32) {
+        self.rate.set(Rate::new(per_second, Duration::from_secs(1), burst));
     }
 
     /// Whether there is a limit at all: without one nobody needs to look at the clock.
     pub fn is_on(&self) -> bool {
-        self.rate.is_some()
+        self.rate.get().is_some()
     }
 
     /// Counts a frame that came at `now`.
     pub fn count(&self, bucket: &mut FrameBucket, now: Instant) -> Pace {
-        let Some(rate) = self.rate else { return Pace::Fine };
+        let Some(rate) = self.rate.get() else { return Pace::Fine };
         let now = u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX);
         if !matches!(rate.take(&mut bucket.full, now), Decision::Refused { .. }) {
             return Pace::Fine;
@@ -72,7 +78,7 @@ impl FrameRate {
         // It is carried out all the same, on credit: what was sent is not lost, only late.
         bucket.full = bucket.full.saturating_add(rate.cost(1));
         let owed = bucket.full.saturating_sub(now);
-        let wait = owed.saturating_sub(rate.cost(rate.burst()).saturating_sub(self.back));
+        let wait = owed.saturating_sub(rate.cost(rate.burst()).saturating_sub(BACK));
         bucket.paused = millis(now.saturating_add(wait));
         Pace::Pause { wait: Duration::from_nanos(wait), tell: bucket.pauses == 1 }
     }

@@ -78,30 +78,47 @@ pub struct Limits {
 
 impl Limits {
     pub fn new(limits: &config::Limits) -> Self {
-        let minute = |number: u32, burst: u32| Table::new(Rate::new(number, MINUTE, burst), KEYS);
+        let off = || Table::new(None, KEYS);
+        let all = Self {
+            requests: off(),
+            opened: off(),
+            rest_messages: off(),
+            socket_messages: off(),
+            passwords: off(),
+            strangers: [off(), off(), off(), off()],
+            places: Places::new(0),
+            frames: FrameRate::new(0, 1),
+        };
+        all.set(limits);
+        all
+    }
+
+    /// Other limits from now on, for everybody and on every worker.
+    pub fn set(&self, limits: &config::Limits) {
+        let minute = |number: u32, burst: u32| Rate::new(number, MINUTE, burst);
         let even = |number: u32| minute(number, number);
+        self.requests.set(even(limits.requests_per_minute));
         // As many at once as there may be, then at the pace of requests: what is opened and closed all the time costs
         // a handshake each time.
-        let opened = if limits.connections_per_user == 0 || limits.requests_per_minute == 0 {
-            minute(0, 0)
+        self.opened.set(if limits.connections_per_user == 0 {
+            None
         } else {
             minute(limits.requests_per_minute, limits.connections_per_user.max(limits.requests_per_minute))
-        };
-        Self {
-            requests: even(limits.requests_per_minute),
-            opened,
-            rest_messages: even(limits.messages_per_minute),
-            socket_messages: minute(limits.socket_messages_per_minute, limits.socket_messages_burst),
-            passwords: even(limits.sign_ins_per_minute),
-            strangers: [
-                even(limits.strangers_per_minute),
-                even(limits.strangers_per_minute.saturating_mul(PLAIN)),
-                even(limits.sign_ins_per_minute),
-                even(limits.refused_per_minute),
-            ],
-            places: Places::new(limits.connections_per_user),
-            frames: FrameRate::new(limits.frames_per_second, limits.frames_burst),
+        });
+        self.passwords.set(even(limits.sign_ins_per_minute));
+        self.rest_messages.set(even(limits.messages_per_minute));
+        self.socket_messages.set(minute(limits.socket_messages_per_minute, limits.socket_messages_burst));
+        let strangers = [
+            limits.strangers_per_minute,
+            limits.strangers_per_minute.saturating_mul(PLAIN),
+            limits.sign_ins_per_minute,
+            limits.refused_per_minute,
+        ];
+        for (table, number) in self.strangers.iter().zip(strangers) {
+            table.set(even(number));
         }
+        self.places.set(limits.connections_per_user);
+        self.frames.set(limits.frames_per_second, limits.frames_burst);
     }
 
     /// Takes one request from a principal's budget.

@@ -18,7 +18,7 @@ const AGAIN: u64 = 5;
 /// Users with an open socket, each with how many. There are never more rows than sockets.
 #[derive(Clone)]
 pub struct Places {
-    limit: u32,
+    limit: Arc<AtomicU32>,
     open: Arc<DashMap<Owner, Arc<Count>, ahash::RandomState>>,
 }
 
@@ -34,7 +34,13 @@ pub struct Place(Arc<Count>);
 impl Places {
     /// `limit` for each user; 0 is no limit, and nothing is counted.
     pub fn new(limit: u32) -> Self {
-        Self { limit, open: Arc::default() }
+        Self { limit: Arc::new(AtomicU32::new(limit)), open: Arc::default() }
+    }
+
+    /// Another limit for who comes from now on: who has more places keeps them. Sockets that were opened while nothing
+    /// was counted stay uncounted.
+    pub fn set(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// One more; `None` where nothing is counted.
@@ -42,17 +48,18 @@ impl Places {
     /// # Errors
     /// `rate_limited`, with `details.limit` and `details.retryAfter`.
     pub fn take(&self, principal: &Principal) -> Result<Option<Place>, Fault> {
-        if self.limit == 0 {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == 0 {
             return Ok(None);
         }
         let owner = (principal.organization.clone(), principal.user.clone());
         let count = self.open.entry(owner.clone());
         // The row is locked until the end of this block: counting and looking are one step.
         let count = count.or_insert_with(|| Arc::new(Count { owner, open: AtomicU32::new(0), all: self.clone() }));
-        if count.open.load(Ordering::Relaxed) >= self.limit {
+        if count.open.load(Ordering::Relaxed) >= limit {
             metrics::counter!(telemetry::LIMITED, "budget" => "connections").increment(1);
-            let details = serde_json::json!({ "limit": self.limit, "retryAfter": AGAIN });
-            let message = format!("too many sockets: at most {} for one user", self.limit);
+            let details = serde_json::json!({ "limit": limit, "retryAfter": AGAIN });
+            let message = format!("too many sockets: at most {limit} for one user");
             return Err(Fault::new(Code::RateLimited, message).with_details(details));
         }
         count.open.fetch_add(1, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::bucket::{Decision, Rate};
+use super::bucket::{Decision, Dial, Rate};
 
 /// Buckets looked at for one that is full, where all are taken.
 const PROBES: usize = 8;
@@ -19,8 +19,7 @@ const SHARDS: usize = 16;
 /// One budget: a bucket for each key. Where all buckets are in use a new key takes the place of one that is full (it
 /// has nothing to remember), and if none of the eight looked at is, it shares a bucket with all others like it.
 pub struct Table {
-    /// `None`: no limit.
-    rate: Option<Rate>,
+    rate: Dial,
     began: Instant,
     /// Keys are kept as 128 bits under two secret keys: equal ones cannot be found, and long names cost no more.
     hashers: [RandomState; 2],
@@ -44,7 +43,7 @@ impl Table {
         let shards = if keys < 1024 { 1 } else { SHARDS };
         let shard = || Mutex::new(Shard { room: (keys / shards).max(1), ..Shard::default() });
         Self {
-            rate,
+            rate: Dial::new(rate),
             began: Instant::now(),
             hashers: [RandomState::new(), RandomState::new()],
             shards: (0..shards).map(|_| shard()).collect(),
@@ -52,9 +51,14 @@ impl Table {
         }
     }
 
+    /// Another rate from now on. What was taken stays taken, measured by the new one.
+    pub fn set(&self, rate: Option<Rate>) {
+        self.rate.set(rate);
+    }
+
     /// Takes one token from the key's bucket.
     pub fn take(&self, key: &impl Hash, now: Instant) -> Decision {
-        let Some(rate) = self.rate else { return Decision::Off };
+        let Some(rate) = self.rate.get() else { return Decision::Off };
         let (key, now) = (self.key(key), self.nanos(now));
         let mut shard = self.shard(key);
         if let Some(bucket) = shard.bucket(key, now) {
@@ -67,7 +71,7 @@ impl Table {
 
     /// What [`Table::take`] would say, but for what keys without a bucket share.
     pub fn look(&self, key: &impl Hash, now: Instant) -> Decision {
-        let Some(rate) = self.rate else { return Decision::Off };
+        let Some(rate) = self.rate.get() else { return Decision::Off };
         let (key, now) = (self.key(key), self.nanos(now));
         let shard = self.shard(key);
         let full = shard.places.get(&key).map_or(0, |place| shard.buckets[*place as usize].1);
@@ -203,6 +207,21 @@ mod tests {
         assert_eq!(table.take(&1, Instant::now()), Decision::Off);
         assert_eq!(table.look(&1, Instant::now()), Decision::Off);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn another_rate_counts_at_once_for_who_is_known_and_for_who_is_new() {
+        let (table, now) = (table(1, 4), Instant::now());
+        assert_eq!([0; 2].map(|_| allowed(table.take(&"known", now))), [true, false]);
+        table.set(Rate::new(3, Duration::from_secs(60), 3));
+        // One of the old rate's tokens was a minute's worth: all of the new bucket.
+        assert!(!allowed(table.take(&"known", now)));
+        assert!(allowed(table.take(&"known", now + Duration::from_secs(20))));
+        assert_eq!([0; 4].map(|_| allowed(table.take(&"new", now))), [true, true, true, false]);
+        table.set(None);
+        assert_eq!(table.take(&"known", now), Decision::Off);
+        table.set(Rate::new(1, Duration::from_secs(60), 1));
+        assert!(!allowed(table.take(&"new", now)), "off in between takes nothing back");
     }
 
     #[test]

@@ -80,6 +80,15 @@ pub fn base_url(text: &str) -> Result<Url, Fault> {
     Ok(url)
 }
 
+/// Whether somebody listens there. Nothing is sent: no credential and no prompt.
+pub async fn is_reachable(base: String) -> bool {
+    let Ok(url) = base_url(&base) else { return false };
+    let Some((host, port)) = url.host_str().zip(url.port_or_known_default()) else { return false };
+    // An IPv6 address stands in brackets within a URL.
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    tokio::net::TcpStream::connect((host, port)).await.is_ok()
+}
+
 /// `base` with `path` appended to its own; a query stays.
 pub fn join(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();

@@ -7,6 +7,7 @@ mod changes;
 mod connection;
 mod devices;
 mod fault;
+mod hub_settings;
 mod identity;
 mod keys;
 mod load;

@@ -316,6 +316,14 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    hub_settings (n) {
+        n -> BigInt,
+        at -> BigInt,
+        document -> Text,
+    }
+}
+
 diesel::joinable!(account -> organization (organization_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -341,5 +349,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     ticket,
     revoked_token,
     identity_change,
-    audit
+    audit,
+    hub_settings
 );

@@ -12,3 +12,4 @@ mod hub;
 mod issuers;
 mod passwords;
 mod signers;
+mod tuning;

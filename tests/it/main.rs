@@ -14,6 +14,7 @@ mod idempotency;
 mod kill_points;
 mod kills;
 mod limits;
+mod live_settings;
 mod matrix;
 mod metrics;
 mod neighbours;

@@ -233,4 +233,7 @@ pub struct Ready {
     /// What does not work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Vec<String>>,
+    /// Providers that cannot be reached. The hub can work all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<Vec<String>>,
 }

@@ -75,7 +75,7 @@ impl ConversationActor {
     }
 
     fn decide(&mut self, caller: &Caller, command: SessionCommand, _: &mut Context<Self>) -> Result<Decided, Fault> {
-        let settings = self.shared.settings.clone();
+        let settings = self.shared.settings.get();
         let store = self.shared.store.clone();
         let place = self.place.clone();
         let live = self.live()?;

@@ -26,7 +26,7 @@ impl ConversationActor {
     pub(super) fn load(&mut self, context: &mut Context<Self>) {
         self.life += 1;
         let store = self.shared.store.clone();
-        let settings = self.shared.settings.clone();
+        let settings = self.shared.settings.get();
         let (organization, id) = self.place.clone();
         let load = async move {
             let unread = |fault| (from_store(fault), None);
@@ -69,13 +69,15 @@ impl ConversationActor {
             alarm: None,
             share: super::gauges::Share::default(),
             deleting: None,
+            // None: they may have changed while the rows were read.
+            version: u64::MAX,
         };
         self.state = State::Live(Box::new(live));
         let epoch = new_epoch();
         let link: Arc<dyn HomeLink> = Arc::new(Link { epoch: epoch.clone(), home: context.address() });
         match &mut self.home {
             None => {
-                let (workers, ring) = (self.shared.workers.clone(), self.shared.settings.session_ring);
+                let (workers, ring) = (self.shared.workers.clone(), self.shared.settings.get().session_ring);
                 self.home = Some(Home::new(self.channel.clone(), workers, link, epoch, ring, PresenceRule::Told));
             }
             Some(_) => {
@@ -140,7 +142,7 @@ impl ConversationActor {
             }
             _ => false,
         };
-        let unused = SystemSource.now().since(self.last_used) > self.shared.settings.rest_after;
+        let unused = SystemSource.now().since(self.last_used) > self.shared.settings.get().rest_after;
         if idle && deserted && unused {
             let forget = Forget { place: self.place.clone(), address: context.address() };
             // The registry forgets the address first, and until it has no letter is taken: one that changed anything

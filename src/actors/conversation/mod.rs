@@ -165,6 +165,8 @@ struct Live {
     share: gauges::Share,
     /// Whoever deletes, and as which asker it waits until nothing runs any more.
     deleting: Option<(Asker, Vec<Answerer>)>,
+    /// Of the hub's settings, which the rules were made from.
+    version: u64,
 }
 
 pub struct ConversationActor {
@@ -191,9 +193,23 @@ impl ConversationActor {
 
     /// The conversation, or why it cannot be had.
     fn live(&mut self) -> Result<&mut Live, Fault> {
+        self.keep_up();
         match &mut self.state {
             State::Live(live) => Ok(live),
             other => Err(other.why_not()),
+        }
+    }
+
+    /// Settings that were changed while the hub runs count from the next step on.
+    fn keep_up(&mut self) {
+        let State::Live(live) = &mut self.state else { return };
+        let version = self.shared.settings.version();
+        if live.version == version {
+            return;
+        }
+        live.version = version;
+        if let Some(rules) = self.shared.settings.get().rules(&live.machine.settings.agent) {
+            live.machine.set_rules(rules);
         }
     }
 
@@ -219,6 +235,7 @@ impl ConversationActor {
 
     /// The home and the machine, both at once.
     fn both(&mut self) -> Option<(&mut Home, &mut Live)> {
+        self.keep_up();
         match (&mut self.home, &mut self.state) {
             (Some(home), State::Live(live)) => Some((home, live)),
             _ => None,

@@ -76,7 +76,7 @@ impl LocalHub {
         self.may_listen(&caller, &listen.channel).await?;
         let key = ChannelKey::new(caller.principal.organization.clone(), &listen.channel);
         let member = Member { principal: caller.principal.clone(), greeted: listen.greeted, answers: false };
-        let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
+        let (workers, ring) = (&self.shared.workers, self.shared.settings.get().app_ring);
         // A snapshot is read while events go on; in the rare case that the ring did not bridge that, it is read again.
         for _ in 0..4 {
             let mut snapshot = None;

@@ -132,7 +132,7 @@ impl LocalHub {
 
     /// What configuration offers.
     fn catalog(&self, command: Command) -> Result<Reply, Fault> {
-        let settings = &self.shared.settings;
+        let settings = self.shared.settings.get();
         Ok(match command {
             Command::AgentGet(name) => {
                 Reply::Agent(settings.agent(&name).cloned().ok_or_else(|| Fault::not_found("agent"))?)
@@ -239,7 +239,7 @@ impl Hub for LocalHub {
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
         let channel = self.check_publish(caller, channel, event)?;
         let event = Event::Application { name: event.into(), data };
-        let (workers, ring) = (&self.shared.workers, self.shared.settings.app_ring);
+        let (workers, ring) = (&self.shared.workers, self.shared.settings.get().app_ring);
         if !confirm {
             fanout::publish(workers, channel, event, ring, None);
             return Ok(None);

@@ -60,7 +60,7 @@ impl LocalHub {
     }
 
     pub(super) async fn create_session(&self, caller: &Caller, new: NewSession) -> Result<Reply, Fault> {
-        let settings = &self.shared.settings;
+        let settings = self.shared.settings.get();
         let agent = match &new.agent {
             Some(name) => settings.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"))?,
             None => settings.default_agent().ok_or_else(|| Fault::unavailable("no agent is configured"))?,

@@ -92,6 +92,23 @@ impl Accounts {
         self.store.append_audit(act.entry(None)).await.map(drop).map_err(fault_of)
     }
 
+    /// Changes something of the hub itself: judged, written down, done. `details` hold no secret.
+    ///
+    /// # Errors
+    /// `forbidden` by the table of rules; what the effect came to.
+    pub async fn on_the_hub<T>(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        details: Value,
+        effect: impl Future<Output = Result<T, CommitFault>>,
+    ) -> Result<T, Fault> {
+        let act = Act::new(caller, operation).of_hub().with(details);
+        self.allowed(&act).await?;
+        self.write_down(&act).await?;
+        self.done(&act, effect.await).await
+    }
+
     /// Passes the effect on. One that did not happen is written down as failed.
     pub(super) async fn done<T>(&self, act: &Act<'_>, effect: Result<T, CommitFault>) -> Result<T, Fault> {
         match effect {

@@ -19,6 +19,7 @@ type Answer = Result<HttpResponse, Refusal>;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct OrganizationWish {
+    #[schemars(required)]
     pub id: Option<String>,
     /// 1 to 100 characters; the id where it is left out.
     pub name: Option<String>,
@@ -26,6 +27,7 @@ pub struct OrganizationWish {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct OrganizationChange {
+    #[schemars(required)]
     pub disabled: Option<bool>,
 }
 
@@ -60,6 +62,7 @@ pub async fn update_organization(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserWish {
+    #[schemars(required)]
     pub id: Option<String>,
     /// `member` where it is left out; never above the caller's own.
     pub role: Option<String>,
@@ -163,6 +166,7 @@ pub struct KeyWish {
     /// Whom it acts as; the caller where it is left out.
     pub user: Option<String>,
     /// 1 to 100 characters.
+    #[schemars(required)]
     pub name: Option<String>,
     /// Such as `2027-01-01T00:00:00Z`; without it the key counts until it is revoked.
     pub expires_at: Option<String>,

@@ -1,6 +1,7 @@
 //! The audit log, read.
 
 use actix_web::{HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::body::page;
@@ -9,12 +10,14 @@ use crate::auth::accounts::{AuditFilter, user_id};
 use crate::domain::ids::Timestamp;
 use crate::error::Fault;
 use crate::http::endpoint::Asking;
+use crate::http::request::{Kind, Parameter, parameter};
 use crate::http::{Edge, Refusal};
 
 /// Which entries are asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct AuditWish {
     pub cursor: Option<String>,
+    #[schemars(with = "Option<u16>", range(min = 1, max = 200))]
     pub limit: Option<String>,
     /// For administrators of the hub: another organization, or `*` for all with what belongs to none.
     pub organization: Option<String>,
@@ -26,6 +29,17 @@ pub struct AuditWish {
     /// Older than this.
     pub to: Option<String>,
 }
+
+pub static WISH: [Parameter; 8] = [
+    parameter("cursor", Kind::Text),
+    parameter("limit", Kind::Whole),
+    parameter("organization", Kind::Text),
+    parameter("actor", Kind::Text),
+    parameter("action", Kind::Text),
+    parameter("target", Kind::Text),
+    parameter("from", Kind::Text),
+    parameter("to", Kind::Text),
+];
 
 fn time(field: &str, text: Option<&String>) -> Result<Option<Timestamp>, Fault> {
     let Some(text) = text else { return Ok(None) };

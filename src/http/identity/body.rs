@@ -1,14 +1,27 @@
 //! What comes in: bodies and queries, refused with the field at fault. Fields that are not known change nothing.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::command::PageRequest;
 use crate::error::{Code, Fault};
+use crate::http::request::{Kind, Parameter, parameter};
 
 /// The longest page, and the one of who says nothing.
 const LONGEST: usize = 200;
 const USUAL: usize = 50;
+
+const LIMIT: Parameter = parameter("limit", Kind::Whole);
+const CURSOR: Parameter = parameter("cursor", Kind::Text);
+const NAMED: Parameter = parameter("organization", Kind::Text);
+
+/// What these lists take, for their description.
+pub static PAGE: [Parameter; 2] = [CURSOR, LIMIT];
+pub static OF_USER: [Parameter; 4] = [CURSOR, LIMIT, NAMED, parameter("user", Kind::Text)];
+pub static USERS: [Parameter; 4] = [CURSOR, LIMIT, NAMED, parameter("q", Kind::Text)];
+/// What concerns one organization takes.
+pub static ORGANIZATION: [Parameter; 1] = [NAMED];
 
 /// A JSON object; no body at all is an empty one.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
@@ -34,10 +47,12 @@ pub fn need<T>(field: &str, value: Option<T>) -> Result<T, Fault> {
 }
 
 /// What every list takes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct Listed {
+    /// Where the page begins, as the one before it said.
     pub cursor: Option<String>,
-    /// As text: a wrong one is told with its name.
+    // As text: a wrong one is told with its name.
+    #[schemars(with = "Option<u16>", range(min = 1, max = 200))]
     pub limit: Option<String>,
     /// For administrators of the hub: another organization than their own.
     pub organization: Option<String>,

@@ -16,6 +16,7 @@ use crate::http::{Edge, Refusal, RequestId};
 #[serde(rename_all = "camelCase")]
 pub struct CodeWish {
     /// 1 to 100 characters.
+    #[schemars(required)]
     pub device_name: Option<String>,
 }
 
@@ -30,6 +31,7 @@ pub struct CodeView {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CodeShown {
     /// Case does not count.
+    #[schemars(required)]
     pub code: Option<String>,
 }
 
@@ -42,6 +44,7 @@ pub struct DeviceToken {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DeviceChange {
     /// 1 to 100 characters.
+    #[schemars(required)]
     pub name: Option<String>,
 }
 

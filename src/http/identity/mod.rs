@@ -11,6 +11,12 @@ mod views;
 use actix_web::http::Method;
 use actix_web::web;
 
+use admin::{KeyWish, OrganizationChange, OrganizationWish, TokenWish, UserPatch, UserWish};
+use audit::AuditWish;
+use devices::{CodeShown, CodeView, CodeWish, DeviceChange, DeviceToken};
+use tickets::{TicketView, TicketWish};
+use views::{AuditView, DeviceView, KeyView, ListView, NewKeyView, OrganizationView, UserView};
+
 use super::described::Described;
 use super::endpoint::{Endpoint, row};
 use crate::domain::policy::Operation;
@@ -24,7 +30,8 @@ const DELETE: Method = Method::DELETE;
 pub(super) const ENDPOINTS: [Endpoint; 27] = [
     row(POST, "/api/v1/tickets", Operation::TicketCreate, || web::to(tickets::create)).described(|| {
         Described::new("Gives a ticket: a credential in an address, for one use within seconds.")
-            .gives::<serde_json::Value>(201)
+            .body::<TicketWish>()
+            .gives::<TicketView>(201)
     }),
     row(POST, "/api/v1/account/password", Operation::SetPassword, || web::to(account::set_password)).described(|| {
         Described::new("Sets your own password; your other browsers are signed out.")
@@ -32,60 +39,112 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .gives_nothing(204)
     }),
     row(POST, "/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code))
-        .described(|| Described::new("Makes a code that pairs one device.").gives::<serde_json::Value>(201)),
+        .described(|| Described::new("Makes a code that pairs one device.").body::<CodeWish>().gives::<CodeView>(201)),
     row(POST, "/api/v1/pairing/codes", Operation::PairingCreate, || web::to(devices::create_code))
-        .described(|| Described::new("Makes a code that pairs one device.").gives::<serde_json::Value>(201)),
+        .described(|| Described::new("Makes a code that pairs one device.").body::<CodeWish>().gives::<CodeView>(201)),
     row(POST, "/pairing/verify", Operation::PairingVerify, || web::to(devices::verify_code)).described(|| {
-        Described::new("Pairs this device by its code; gives its token.").gives::<serde_json::Value>(200)
+        Described::new("Pairs this device by its code; gives its token.").body::<CodeShown>().gives::<DeviceToken>(200)
     }),
     row(POST, "/api/v1/pairing/verify", Operation::PairingVerify, || web::to(devices::verify_code)).described(|| {
-        Described::new("Pairs this device by its code; gives its token.").gives::<serde_json::Value>(200)
+        Described::new("Pairs this device by its code; gives its token.").body::<CodeShown>().gives::<DeviceToken>(200)
     }),
-    row(GET, "/devices", Operation::DeviceList, || web::to(devices::list))
-        .described(|| Described::new("Lists your devices.").gives::<serde_json::Value>(200)),
-    row(GET, "/api/v1/devices", Operation::DeviceList, || web::to(devices::list))
-        .described(|| Described::new("Lists your devices.").gives::<serde_json::Value>(200)),
+    row(GET, "/devices", Operation::DeviceList, || web::to(devices::list)).described(|| {
+        Described::new("Lists your devices.").query::<body::Listed>(&body::PAGE).gives::<ListView<DeviceView>>(200)
+    }),
+    row(GET, "/api/v1/devices", Operation::DeviceList, || web::to(devices::list)).described(|| {
+        Described::new("Lists your devices.").query::<body::Listed>(&body::PAGE).gives::<ListView<DeviceView>>(200)
+    }),
     row(PATCH, "/devices/{id}", Operation::DeviceRename, || web::to(devices::rename))
-        .described(|| Described::new("Renames one of your devices.").gives::<serde_json::Value>(200)),
+        .described(|| Described::new("Renames one of your devices.").body::<DeviceChange>().gives::<DeviceView>(200)),
     row(PATCH, "/api/v1/devices/{id}", Operation::DeviceRename, || web::to(devices::rename))
-        .described(|| Described::new("Renames one of your devices.").gives::<serde_json::Value>(200)),
+        .described(|| Described::new("Renames one of your devices.").body::<DeviceChange>().gives::<DeviceView>(200)),
     row(DELETE, "/devices/{id}", Operation::DeviceRevoke, || web::to(devices::revoke))
         .described(|| Described::new("Removes one of your devices.").gives_nothing(204)),
     row(DELETE, "/api/v1/devices/{id}", Operation::DeviceRevoke, || web::to(devices::revoke))
         .described(|| Described::new("Removes one of your devices.").gives_nothing(204)),
     row(GET, "/api/v1/admin/organizations", Operation::AdminOrganizationList, || web::to(admin::organizations))
-        .described(|| Described::new("Lists the organizations of the hub.").gives::<serde_json::Value>(200)),
+        .described(|| {
+            Described::new("Lists the organizations of the hub.")
+                .query::<body::Listed>(&body::PAGE)
+                .gives::<ListView<OrganizationView>>(200)
+        }),
     row(POST, "/api/v1/admin/organizations", Operation::AdminOrganizationCreate, || {
         web::to(admin::create_organization)
     })
-    .described(|| Described::new("Makes an organization.").gives::<serde_json::Value>(201)),
+    .described(|| Described::new("Makes an organization.").body::<OrganizationWish>().gives::<OrganizationView>(201)),
     row(PATCH, "/api/v1/admin/organizations/{id}", Operation::AdminOrganizationDisable, || {
         web::to(admin::update_organization)
     })
-    .described(|| Described::new("Shuts an organization out, or lets it in again.").gives::<serde_json::Value>(200)),
-    row(GET, "/api/v1/admin/users", Operation::AdminUserList, || web::to(admin::users))
-        .described(|| Described::new("Lists the users of the organization.").gives::<serde_json::Value>(200)),
-    row(POST, "/api/v1/admin/users", Operation::AdminUserCreate, || web::to(admin::create_user))
-        .described(|| Described::new("Makes a user.").gives::<serde_json::Value>(201)),
+    .described(|| {
+        Described::new("Shuts an organization out, or lets it in again.")
+            .body::<OrganizationChange>()
+            .gives::<OrganizationView>(200)
+    }),
+    row(GET, "/api/v1/admin/users", Operation::AdminUserList, || web::to(admin::users)).described(|| {
+        Described::new("Lists the users of the organization.")
+            .query::<body::Listed>(&body::USERS)
+            .gives::<ListView<UserView>>(200)
+    }),
+    row(POST, "/api/v1/admin/users", Operation::AdminUserCreate, || web::to(admin::create_user)).described(|| {
+        Described::new("Makes a user.")
+            .query::<body::Listed>(&body::ORGANIZATION)
+            .body::<UserWish>()
+            .gives::<UserView>(201)
+    }),
     row(PATCH, "/api/v1/admin/users/{id}", Operation::AdminUserUpdate, || web::to(admin::update_user)).described(
-        || Described::new("Changes a role, a password or whether a user comes in.").gives::<serde_json::Value>(200),
+        || {
+            Described::new("Changes a role, a password or whether a user comes in.")
+                .query::<body::Listed>(&body::ORGANIZATION)
+                .body::<UserPatch>()
+                .gives::<UserView>(200)
+        },
     ),
     row(POST, "/api/v1/admin/users/{id}/disable", Operation::AdminUserDisable, || web::to(admin::disable_user))
-        .described(|| Described::new("Shuts a user out, or lets it in again.").gives::<serde_json::Value>(200)),
+        .described(|| {
+            Described::new("Shuts a user out, or lets it in again.")
+                .query::<body::Listed>(&body::ORGANIZATION)
+                .gives::<UserView>(200)
+        }),
     row(POST, "/api/v1/admin/users/{id}/enable", Operation::AdminUserDisable, || web::to(admin::enable_user))
-        .described(|| Described::new("Shuts a user out, or lets it in again.").gives::<serde_json::Value>(200)),
-    row(GET, "/api/v1/admin/keys", Operation::AdminKeyList, || web::to(admin::keys))
-        .described(|| Described::new("Lists the API keys of the organization.").gives::<serde_json::Value>(200)),
-    row(POST, "/api/v1/admin/keys", Operation::AdminKeyCreate, || web::to(admin::create_key))
-        .described(|| Described::new("Makes an API key; it is shown this once.").gives::<serde_json::Value>(201)),
-    row(DELETE, "/api/v1/admin/keys/{id}", Operation::AdminKeyRevoke, || web::to(admin::revoke_key))
-        .described(|| Described::new("Revokes an API key.").gives_nothing(204)),
-    row(GET, "/api/v1/admin/devices", Operation::AdminDeviceList, || web::to(admin::devices))
-        .described(|| Described::new("Lists the devices of the organization.").gives::<serde_json::Value>(200)),
+        .described(|| {
+            Described::new("Shuts a user out, or lets it in again.")
+                .query::<body::Listed>(&body::ORGANIZATION)
+                .gives::<UserView>(200)
+        }),
+    row(GET, "/api/v1/admin/keys", Operation::AdminKeyList, || web::to(admin::keys)).described(|| {
+        Described::new("Lists the API keys of the organization.")
+            .query::<body::Listed>(&body::OF_USER)
+            .gives::<ListView<KeyView>>(200)
+    }),
+    row(POST, "/api/v1/admin/keys", Operation::AdminKeyCreate, || web::to(admin::create_key)).described(|| {
+        Described::new("Makes an API key; it is shown this once.")
+            .query::<body::Listed>(&body::ORGANIZATION)
+            .body::<KeyWish>()
+            .gives::<NewKeyView>(201)
+    }),
+    row(DELETE, "/api/v1/admin/keys/{id}", Operation::AdminKeyRevoke, || web::to(admin::revoke_key)).described(|| {
+        Described::new("Revokes an API key.").query::<body::Listed>(&body::ORGANIZATION).gives_nothing(204)
+    }),
+    row(GET, "/api/v1/admin/devices", Operation::AdminDeviceList, || web::to(admin::devices)).described(|| {
+        Described::new("Lists the devices of the organization.")
+            .query::<body::Listed>(&body::OF_USER)
+            .gives::<ListView<DeviceView>>(200)
+    }),
     row(DELETE, "/api/v1/admin/devices/{id}", Operation::AdminDeviceRevoke, || web::to(admin::revoke_device))
-        .described(|| Described::new("Removes a device.").gives_nothing(204)),
-    row(POST, "/api/v1/admin/tokens/revoke", Operation::AdminTokenRevoke, || web::to(admin::revoke_token))
-        .described(|| Described::new("Revokes one token.").gives_nothing(204)),
-    row(GET, "/api/v1/admin/audit", Operation::AdminAudit, || web::to(audit::list))
-        .described(|| Described::new("Lists who administered what, the newest first.").gives::<serde_json::Value>(200)),
+        .described(|| {
+            Described::new("Removes a device.").query::<body::Listed>(&body::ORGANIZATION).gives_nothing(204)
+        }),
+    row(POST, "/api/v1/admin/tokens/revoke", Operation::AdminTokenRevoke, || web::to(admin::revoke_token)).described(
+        || {
+            Described::new("Revokes one token.")
+                .query::<body::Listed>(&body::ORGANIZATION)
+                .body::<TokenWish>()
+                .gives_nothing(204)
+        },
+    ),
+    row(GET, "/api/v1/admin/audit", Operation::AdminAudit, || web::to(audit::list)).described(|| {
+        Described::new("Lists who administered what, the newest first.")
+            .query::<AuditWish>(&audit::WISH)
+            .gives::<ListView<AuditView>>(200)
+    }),
 ];

@@ -20,6 +20,7 @@ use crate::http::{Edge, Refusal};
 #[serde(rename_all = "camelCase")]
 pub struct TicketWish {
     /// The path of the door, such as `/ws`.
+    #[schemars(required)]
     pub route: Option<String>,
     /// One of the credential's organizations, where it has several.
     pub organization_id: Option<String>,

@@ -106,13 +106,19 @@ fn tools_are_listed_and_details_are_for_the_hubs_administrators() {
         assert_eq!((refused.status, refused.json()["error"].as_str()), (403, Some("Forbidden")));
         assert_eq!(Http::anonymous(&hub.address).get("/health/detailed").await.status, 401);
         let operator = Http::new(&hub.address, &hub.token("root", "default", "owner"));
-        let details = operator.get("/health/detailed").await;
-        if details.status == 200 {
-            let details = details.json();
-            assert_eq!((&details["status"], &details["version"]), (&json!("ok"), &json!(env!("CARGO_PKG_VERSION"))));
-            assert!(details["uptime"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{details}");
-            let rss = details["memory"]["rss"].as_u64().expect("bytes");
-            assert!(rss > 1 << 20 && rss <= details["memory"]["peakRss"].as_u64().expect("bytes"), "{details}");
-        }
+        // The owner of any other organization is none of them.
+        let neighbour = Http::new(&hub.address, &hub.token("olga", "acme", "owner")).get("/health/detailed").await;
+        assert_eq!((neighbour.status, neighbour.code().as_str()), (403, "forbidden"));
+        let details = operator.ok("GET", "/health/detailed", json!(null)).await;
+        assert_eq!((&details["status"], &details["version"]), (&json!("ok"), &json!(env!("CARGO_PKG_VERSION"))));
+        assert!(details["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{details}");
+        let later = operator.ok("GET", "/health/detailed", json!(null)).await;
+        let (first, second) = (details["uptime"].as_f64(), later["uptime"].as_f64());
+        assert!(first > Some(0.0) && second > first, "{first:?} {second:?}");
+        let bytes = |name: &str| details["memory"][name].as_u64().expect("bytes");
+        assert!(1 << 20 < bytes("rss") && bytes("rss") <= bytes("peakRss"), "{details}");
+        assert!(bytes("peakRss") <= bytes("virtual"), "{details}");
+        let names: Vec<&String> = details.as_object().expect("an object").keys().collect();
+        assert_eq!(names, ["memory", "status", "timestamp", "uptime", "version"], "nothing else is told");
     });
 }

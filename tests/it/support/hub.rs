@@ -15,11 +15,19 @@ pub struct HubOptions {
     pub environment: Vec<(String, String)>,
     /// Text of the configuration file.
     pub config: String,
+    /// Whether the limits are those of the configuration.
+    limited: bool,
 }
 
 impl HubOptions {
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// The limits are those of the configuration: no variable switches them off.
+    pub fn limited(mut self) -> Self {
+        self.limited = true;
         self
     }
 
@@ -67,6 +75,8 @@ impl Hub {
     pub fn start_in(data: Arc<TempDir>, options: HubOptions) -> Self {
         let config = data.path().join("test.toml");
         std::fs::write(&config, &options.config).expect("the configuration is written");
+        let unlimited = UNLIMITED.iter().filter(|_| !options.limited);
+        let unlimited = unlimited.map(|limit| (format!("SWITCHBOARD_LIMITS__{limit}"), "0"));
         let mut command = Command::new(binary());
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
@@ -77,7 +87,7 @@ impl Hub {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("SWITCHBOARD_PROVIDERS__DEMO__WORD_INTERVAL_MS", "1")
             .env("SWITCHBOARD_LOG__FORMAT", "json")
-            .envs(UNLIMITED.map(|limit| (format!("SWITCHBOARD_LIMITS__{limit}"), "0")))
+            .envs(unlimited)
             .envs(options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
