@@ -49,7 +49,7 @@ fn methods() -> (Vec<Expected>, Vec<Expected>) {
     all.partition(|row| row.whose.starts_with("session-") && row.operation != "sessions.list")
 }
 
-async fn try_methods(ground: &mut Ground, role: &'static str, kind: super::subjects::Kind, wrong: &mut Vec<String>) {
+async fn try_methods(ground: &Ground, role: &'static str, kind: super::subjects::Kind, wrong: &mut Vec<String>) {
     let (on_sessions, others) = methods();
     let wanted: Vec<bool> = on_sessions.iter().map(|row| asks_a_human(row.operation)).collect();
     let (subject, mut owned) = ground.subject(role, kind, &wanted).await;
@@ -90,12 +90,12 @@ async fn try_methods(ground: &mut Ground, role: &'static str, kind: super::subje
 
 #[test]
 fn case_24_and_25_methods_by_every_role_credential_and_relation() {
-    run_for(240, async {
-        let mut ground = Ground::new().await;
+    run_for(300, async {
+        let ground = Ground::new().await;
         let mut wrong = Vec::new();
         for role in ROLES {
             for kind in KINDS {
-                try_methods(&mut ground, role, kind, &mut wrong).await;
+                try_methods(&ground, role, kind, &mut wrong).await;
             }
         }
         assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
@@ -131,8 +131,8 @@ async fn subscribe(client: &mut Client, channel: &str) -> Outcome {
 
 #[test]
 fn case_18_channels_by_every_role_credential_and_relation() {
-    run_for(240, async {
-        let mut ground = Ground::new().await;
+    run_for(300, async {
+        let ground = Ground::new().await;
         let mut wrong = Vec::new();
         let mut projects = Vec::new();
         for organization in [HOME, ELSEWHERE] {

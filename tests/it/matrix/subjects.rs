@@ -55,8 +55,9 @@ pub struct Ground {
     pub identity: Identity,
     /// Whether conversations are paused, so that their message waits.
     pub paused: bool,
-    neighbour: Client,
-    stranger: Client,
+    /// Tokens: a socket that nobody reads from answers no ping.
+    neighbour: String,
+    stranger: String,
 }
 
 impl Ground {
@@ -71,19 +72,21 @@ impl Ground {
                 .set("SWITCHBOARD_APPROVALS__GRACE_SECONDS", 3600),
         );
         let identity = Identity::of(&hub.folder());
-        let neighbour = Client::connect(&hub.address, &hub.token("neighbour", HOME, "member")).await;
-        let stranger = Client::connect(&hub.address, &hub.token("stranger", ELSEWHERE, "member")).await;
+        let neighbour = hub.token("neighbour", HOME, "member");
+        let stranger = hub.token("stranger", ELSEWHERE, "member");
         Self { hub, identity, paused: true, neighbour, stranger }
     }
 
     /// A conversation of somebody else, or none.
-    pub async fn others(&mut self, relation: Relation, with_question: bool) -> Target {
-        match relation {
-            Relation::Private => target(&mut self.neighbour, "private", with_question, self.paused).await,
-            Relation::Shared => target(&mut self.neighbour, "organization", with_question, self.paused).await,
-            Relation::Foreign => target(&mut self.stranger, "organization", with_question, self.paused).await,
-            Relation::Unknown | Relation::Own => Target::nobodys(),
-        }
+    pub async fn others(&self, relation: Relation, with_question: bool) -> Target {
+        let (owner, visibility) = match relation {
+            Relation::Private => (&self.neighbour, "private"),
+            Relation::Shared => (&self.neighbour, "organization"),
+            Relation::Foreign => (&self.stranger, "organization"),
+            Relation::Unknown | Relation::Own => return Target::nobodys(),
+        };
+        let mut client = Client::connect(&self.hub.address, owner).await;
+        target(&mut client, visibility, with_question, self.paused).await
     }
 
     /// A member who makes conversations of its own, one for each entry, and is given its role then. An entry tells
