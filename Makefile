@@ -1,9 +1,10 @@
 # make run    builds the hub and starts it        make test   installs what tests need and runs them all
 # make check  format, lints, documentation        make bench  speed, side by side with peers
 # make soak   the long suites (needs root)        make autobahn   the WebSocket conformance cases
+# make fuzz   the HTTP interface, asked with made-up data for half an hour
 
 .DEFAULT_GOAL := help
-.PHONY: help run build need-build need-test check test unit e2e autobahn bench soak protocol openapi clean
+.PHONY: help run build need-build need-test check test unit e2e rest autobahn fuzz bench soak protocol openapi clean
 
 SHELL := /bin/sh
 ARGS ?=
@@ -12,7 +13,7 @@ ARGS ?=
 FEATURES := $(shell test -f /usr/include/openssl/ssl.h || echo openssl-vendored)
 
 help:
-	@sed -n '1,3p' Makefile
+	@sed -n '1,4p' Makefile
 
 need-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing. Install it with: curl https://sh.rustup.rs -sSf | sh"; exit 1; }
@@ -42,10 +43,18 @@ unit:
 e2e:
 	./tests/e2e/run.sh
 
-test: need-test check unit e2e
+# What /api/openapi.json says, against the program that `unit` built.
+rest:
+	./tests/schemathesis/run.sh
+
+test: need-test check unit e2e rest
 
 autobahn: need-build
 	./tests/autobahn/run.sh
+
+fuzz: need-test
+	cargo build --locked --features failpoints
+	./tests/schemathesis/run.sh long
 
 bench: build
 	./crates/load/peers/install.sh

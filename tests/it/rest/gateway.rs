@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{hub, member};
-use crate::support::{Http, run};
+use crate::support::{Http, Hub, HubOptions, run};
 
 #[test]
 fn a_session_is_made_shown_and_deleted() {
@@ -120,5 +120,31 @@ fn tools_are_listed_and_details_are_for_the_hubs_administrators() {
         assert!(bytes("peakRss") <= bytes("virtual"), "{details}");
         let names: Vec<&String> = details.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["memory", "status", "timestamp", "uptime", "version"], "nothing else is told");
+    });
+}
+
+#[test]
+fn a_provider_that_is_down_is_listed_and_is_no_failure() {
+    run(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let up = listener.local_addr().expect("an address");
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let down = gone.local_addr().expect("an address");
+        drop(gone);
+        let hub = Hub::start(
+            HubOptions::default()
+                .set("OPENAI_BASE_URL", format!("http://{up}/v1"))
+                .set("OPENAI_API_KEY", "of-the-openai-api")
+                .set("ANTHROPIC_BASE_URL", format!("http://{down}"))
+                .set("ANTHROPIC_API_KEY", "of-the-anthropic-api"),
+        );
+        let anybody = Http::anonymous(&hub.address);
+        let ready = anybody.get("/ready").await;
+        assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "down": ["anthropic"]})));
+        // Whoever listens there was sent nothing.
+        let (mut asked, _) = listener.accept().await.expect("the hub knocks");
+        let mut bytes = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut asked, &mut bytes).await.expect("the hub leaves");
+        assert!(bytes.is_empty(), "{:?}", String::from_utf8_lossy(&bytes));
     });
 }
