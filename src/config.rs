@@ -1,6 +1,7 @@
 //! What can be set, where it came from, and whether it makes sense. The defaults stand in `config.default.toml` alone.
 
 mod checks;
+mod differ;
 mod identity;
 mod layers;
 mod print;
@@ -15,8 +16,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::domain::tool_call::ToolPolicy;
 
+pub use differ::differing;
 pub use identity::{is_url, safe_url};
-pub use layers::{Flags, Loaded, load};
+pub use layers::{Flags, Loaded, environment, load};
 pub use print::print;
 
 /// All defaults, every key commented: what `config.default.toml` says.

@@ -39,7 +39,7 @@ actors → domain, fanout, providers, store, tools
 actors::agent → actors, domain, providers, tools
 actors::conversation → actors, actors::agent, actors::registry, domain, failpoint, fanout, store, tools, transport
 actors::registry → actors, actors::conversation, domain
-actors::hub → actors, actors::conversation, actors::registry, domain, fanout, providers, store, tools, crates/protocol
+actors::hub → actors, actors::conversation, actors::registry, actors::standing, domain, doors, fanout, providers, store, tools, transport, crates/protocol
 actors::connection → actors, actors::expiry, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
 actors::expiry → domain, transport
 actors::standing → domain, fanout, transport

@@ -21,8 +21,10 @@ mod underway;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::conversation::Rules;
+use crate::error::Fault;
 use crate::fanout::{RingLimits, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
@@ -74,7 +76,11 @@ pub struct Shared {
     pub store: Store,
     pub workers: Workers,
     pub settings: Arc<HubSettings>,
+    pub reload: Reload,
 }
+
+/// Reads the configuration once more and lets hold what can: names of keys, or what is wrong with it.
+pub type Reload = Arc<dyn Fn() -> Result<Reloaded, Fault> + Send + Sync>;
 
 /// What a worker builds for itself, because it cannot leave its thread.
 pub struct WorkerKit {

@@ -2,6 +2,7 @@
 
 mod doorkeeper;
 mod gauges;
+mod reload;
 mod settings;
 mod watch;
 
@@ -23,7 +24,7 @@ use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStar
 use crate::actors::{Shared, equip};
 use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::domain::hub::Hub;
 use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
@@ -62,9 +63,9 @@ pub struct Running {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
-    let drain = Duration::from_secs(config.server.drain_seconds);
-    let running = start(config, store).await?;
+pub async fn serve(loaded: Loaded, store: StoreSettings, ready: impl FnOnce(&Running)) -> Result<(), String> {
+    let drain = Duration::from_secs(loaded.config.server.drain_seconds);
+    let running = start(loaded, store).await?;
     let mut signals = Signals::listen()?;
     ready(&running);
     let signal = signals.next().await;
@@ -72,8 +73,8 @@ pub async fn serve(config: Config, store: StoreSettings, ready: impl FnOnce(&Run
     stop(running, drain, &mut signals).await
 }
 
-async fn start(config: Config, settings: StoreSettings) -> Result<Running, String> {
-    let config = Arc::new(config);
+async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, String> {
+    let config = Arc::new(loaded.config.clone());
     let secret = auth::secret(&config)?;
     let store = Store::open(settings).map_err(|fault| fault.to_string())?;
     crate::failpoint::hook(&store);
@@ -81,6 +82,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
         settings: Arc::new(settings::hub(&config)),
+        reload: Arc::new(move || reload::reload(&loaded)),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;

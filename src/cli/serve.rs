@@ -25,7 +25,7 @@ pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
         tracing::info!(address = %running.address, "listening");
         announce(&config, running.invitation.as_ref());
     };
-    actix_rt::System::new().block_on(app::serve(loaded.config, settings, announced)).map_err(Failure::Failed)
+    actix_rt::System::new().block_on(app::serve(loaded, settings, announced)).map_err(Failure::Failed)
 }
 
 /// Tells the owner how to get in, on standard error and in the form of the lines around it. Not through the logger:

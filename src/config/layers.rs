@@ -25,6 +25,19 @@ pub struct Loaded {
     /// Sentences about variables that were ignored.
     pub warnings: Vec<String>,
     pub(super) layers: Figment,
+    flags: Flags,
+}
+
+impl Loaded {
+    /// Reads all layers once more, with the same flags.
+    pub fn again(&self) -> Result<Self, ConfigError> {
+        load(&self.flags, environment())
+    }
+}
+
+/// The process's own variables. One that is no text cannot be one of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
 
 /// Environment variables with a name of their own.
@@ -137,7 +150,7 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
         config.auth.issuers.remove(identity::TEMPLATE);
     }
     checks::values(&config)?;
-    Ok(Loaded { config, warnings, layers: figment })
+    Ok(Loaded { config, warnings, layers: figment, flags: flags.clone() })
 }
 
 fn default_layer(defaults: &Dict) -> Figment {

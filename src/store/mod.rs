@@ -10,6 +10,7 @@ mod fault;
 mod identity;
 mod keys;
 mod load;
+mod overview;
 mod pages;
 mod pairing;
 mod parts;
