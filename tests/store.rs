@@ -17,6 +17,8 @@ mod ground;
 mod identity;
 #[path = "store/lists.rs"]
 mod lists;
+#[path = "store/overview.rs"]
+mod overview;
 #[path = "store/owner.rs"]
 mod owner;
 #[path = "store/prune.rs"]
