@@ -114,8 +114,9 @@ pub async fn tell_organizations(workers: &Workers, only: Option<&OrganizationId>
         let mut told = Told::default();
         for home in those(wanted) {
             let mut home = home.borrow_mut();
-            told.organizations += 1;
-            told.subscribers += home.members().count();
+            let listeners = home.members().count();
+            told.organizations += usize::from(listeners > 0);
+            told.subscribers += listeners;
             home.publish(event.clone(), SystemSource.now());
         }
         told

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use super::{NOBODYS, http, hub, items, root};
 use crate::support::{Http, Identity, run};
 
+/// Method, address and body.
+type Wish = (&'static str, String, Value);
+
 /// Everything that can be asked here; the last ones only by whoever administers the hub.
-fn requests() -> (Vec<(&'static str, String, Value)>, Vec<(&'static str, String, Value)>) {
+fn requests() -> (Vec<Wish>, Vec<Wish>) {
     let session = format!("sessions/sess_{NOBODYS}");
     let own = vec![
         ("GET", "connections".into(), Value::Null),
@@ -29,7 +32,7 @@ fn requests() -> (Vec<(&'static str, String, Value)>, Vec<(&'static str, String,
     (own, of_hub)
 }
 
-async fn status(http: &Http, (method, path, body): &(&'static str, String, Value)) -> u16 {
+async fn status(http: &Http, (method, path, body): &Wish) -> u16 {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     http.send(method, &format!("/api/v1/admin/{path}"), &[], body.as_bytes()).await.status
 }

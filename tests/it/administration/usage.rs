@@ -12,7 +12,7 @@ fn usage_adds_up_by_user_agent_and_model() {
     run(async {
         let hub = hub();
         let ann = http(&hub, "ann", "acme", "admin");
-        let mut clients = vec![client(&hub, "alice", "acme").await, client(&hub, "bob", "acme").await];
+        let mut clients = [client(&hub, "alice", "acme").await, client(&hub, "bob", "acme").await];
         for (one, turns) in clients.iter_mut().zip([2, 1]) {
             let session = one.session().await;
             one.subscribe(&format!("session:{session}"), None).await;
