@@ -18,10 +18,10 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::tool_call::ToolPolicy;
 
 pub use identity::{is_url, safe_url};
-pub use layers::{Flags, Loaded, load};
+pub use layers::{Flags, Loaded, environment, load};
 pub use live::Live;
 pub use print::print;
-pub use runtime::{Patched, Stored, changeable};
+pub use runtime::{Adopted, Patched, Stored, changeable};
 
 /// All defaults, every key commented: what `config.default.toml` says.
 pub const DEFAULTS: &str = include_str!("config.default.toml");

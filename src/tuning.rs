@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::auth::accounts::Accounts;
-use crate::config::{Config, ConfigError, Live, Loaded, Stored};
+use crate::config::{Adopted, Config, ConfigError, Live, Loaded, Stored};
+use crate::domain::admin::Reloaded;
 use crate::domain::command::Caller;
 use crate::domain::ids::{Source, SystemSource};
 use crate::domain::policy::Operation;
-use crate::error::Fault;
+use crate::error::{Code, Fault};
 use crate::store::{Store, StoreFault};
 
 /// Brings a new configuration to the parts that keep something of the old one.
@@ -99,18 +100,30 @@ impl Tuning {
         Ok(())
     }
 
-    /// Takes over what may be changed from a file that was read again; what is stored still beats it. Gives the keys
-    /// that count from the next start.
+    /// Reads the file once more and takes over what may be changed; what is stored still beats it.
     ///
     /// # Errors
-    /// A sentence that names the setting that cannot be used: then nothing is changed.
-    pub async fn reload(&self, fresh: &Loaded) -> Result<Vec<String>, ConfigError> {
+    /// `bad_request` with what is wrong, as the start would say it: then nothing is changed.
+    pub async fn reload(&self) -> Result<Reloaded, Fault> {
+        let wrong = |error: ConfigError| Fault::new(Code::BadRequest, error.0);
         let mut state = self.state.lock().await;
-        let (base, later) = state.base.adopting(fresh)?;
-        let (now, stored) = resumed(&base, &json!(state.stored.0));
-        (state.base, state.stored) = (base, stored);
+        let running = state.base.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let fresh = running.again()?;
+            fresh.config.check_binding()?;
+            fresh.config.check_files()?;
+            Ok(fresh)
+        });
+        let fresh = read.await.map_err(|error| Fault::internal(error.to_string()))?.map_err(wrong)?;
+        for warning in &fresh.warnings {
+            tracing::warn!("{warning}");
+        }
+        let Adopted { loaded, now: applied, later: restart } = state.base.adopting(&fresh).map_err(wrong)?;
+        let (now, stored) = resumed(&loaded, &json!(state.stored.0));
+        (state.base, state.stored) = (loaded, stored);
         self.count(&mut state, now);
-        Ok(later)
+        tracing::info!(applied = applied.len(), restart = restart.len(), "the configuration was read again");
+        Ok(Reloaded { applied, restart })
     }
 
     /// From here on it counts, for all workers.

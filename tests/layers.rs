@@ -40,7 +40,7 @@ actors → domain, fanout, providers, store, tools
 actors::agent → actors, domain, providers, tools
 actors::conversation → actors, actors::agent, actors::registry, domain, failpoint, fanout, store, tools, transport
 actors::registry → actors, actors::conversation, domain
-actors::hub → actors, actors::conversation, actors::registry, actors::standing, domain, fanout, providers, store, tools, crates/protocol
+actors::hub → actors, actors::conversation, actors::registry, actors::standing, domain, doors, fanout, providers, store, tools, transport, crates/protocol
 actors::connection → actors, actors::expiry, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
 actors::expiry → domain, transport
 actors::standing → actors::expiry, domain, fanout, transport

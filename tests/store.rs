@@ -19,6 +19,8 @@ mod hub_settings;
 mod identity;
 #[path = "store/lists.rs"]
 mod lists;
+#[path = "store/overview.rs"]
+mod overview;
 #[path = "store/owner.rs"]
 mod owner;
 #[path = "store/prune.rs"]

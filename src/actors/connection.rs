@@ -102,7 +102,7 @@ impl ConnectionActor {
     /// Gives a new socket its actor. `caller.request_id` is the handshake's.
     pub fn open(kit: Rc<ConnectionKit>, mut caller: Caller, place: Option<Place>, socket: Socket) {
         let Socket { outbound, inbound } = socket;
-        let standing = standing::enter(&caller.principal, outbound.id().0);
+        let standing = standing::enter(&caller, outbound.id().0);
         // Sockets with the same credential share one principal.
         standing.refresh(&mut caller);
         Self::create(|context| {

@@ -21,9 +21,13 @@ mod underway;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::config::Live;
+use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::conversation::Rules;
+use crate::error::Fault;
 use crate::fanout::{RingLimits, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
@@ -75,7 +79,11 @@ pub struct Shared {
     pub store: Store,
     pub workers: Workers,
     pub settings: Live<HubSettings>,
+    pub reload: Reload,
 }
+
+/// Reads the configuration once more and lets hold what can: names of keys, or what is wrong with it.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, Fault>> + Send + Sync>;
 
 /// What a worker builds for itself, because it cannot leave its thread.
 pub struct WorkerKit {

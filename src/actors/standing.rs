@@ -36,9 +36,29 @@ pub type Confirm = Rc<dyn Fn(Arc<Principal>) -> LocalFuture<Result<Principal, Fa
 /// A credential in use on this worker.
 pub struct Standing {
     principal: RefCell<Arc<Principal>>,
-    sockets: RefCell<Vec<ConnectionNumber>>,
+    sockets: RefCell<Vec<Entered>>,
     /// Since when it could not be asked about.
     unconfirmed: Cell<Option<Instant>>,
+}
+
+/// A socket of a standing.
+struct Entered {
+    connection: ConnectionNumber,
+    /// Door and address.
+    origin: Arc<str>,
+    since: Timestamp,
+}
+
+/// An open socket of this worker, as the administration sees it.
+#[derive(Debug, Clone)]
+pub struct OpenSocket {
+    pub connection: ConnectionNumber,
+    pub principal: Arc<Principal>,
+    /// Door and address.
+    pub origin: Arc<str>,
+    pub since: Timestamp,
+    pub subscriptions: usize,
+    pub queued_bytes: usize,
 }
 
 type Key = (OrganizationId, UserId);
@@ -48,7 +68,8 @@ thread_local! {
 }
 
 /// A new socket of this worker. Sockets with the same credential share one standing.
-pub fn enter(principal: &Arc<Principal>, connection: ConnectionNumber) -> Rc<Standing> {
+pub fn enter(caller: &Caller, connection: ConnectionNumber) -> Rc<Standing> {
+    let principal = &caller.principal;
     STANDINGS.with_borrow_mut(|standings| {
         let key = (principal.organization.clone(), principal.user.clone());
         let all = standings.entry(key).or_default();
@@ -68,7 +89,7 @@ pub fn enter(principal: &Arc<Principal>, connection: ConnectionNumber) -> Rc<Sta
         if sockets.is_empty() {
             sockets.reserve_exact(1);
         }
-        sockets.push(connection);
+        sockets.push(Entered { connection, origin: caller.origin.clone(), since: SystemSource.now() });
         drop(sockets);
         standing
     })
@@ -77,7 +98,7 @@ pub fn enter(principal: &Arc<Principal>, connection: ConnectionNumber) -> Rc<Sta
 /// The socket is gone.
 pub fn leave(standing: &Rc<Standing>, connection: ConnectionNumber) {
     let mut sockets = standing.sockets.borrow_mut();
-    if let Some(at) = sockets.iter().position(|socket| *socket == connection) {
+    if let Some(at) = sockets.iter().position(|socket| socket.connection == connection) {
         sockets.swap_remove(at);
     }
     let deserted = sockets.is_empty();
@@ -134,12 +155,12 @@ pub struct Stay {
 }
 
 impl Stay {
-    pub fn begin(principal: &Arc<Principal>, connection: ConnectionNumber) -> Self {
-        let end = principal.expires_at;
+    pub fn begin(caller: &Caller, connection: ConnectionNumber) -> Self {
+        let end = caller.principal.expires_at;
         if let Some(at) = end {
             expiry::watch(at, connection);
         }
-        Self { standing: enter(principal, connection), connection, end }
+        Self { standing: enter(caller, connection), connection, end }
     }
 }
 
@@ -152,12 +173,32 @@ impl Drop for Stay {
     }
 }
 
-/// All principals on this worker with their sockets, of one organization.
-pub fn of_organization(organization: &OrganizationId) -> Vec<(Arc<Principal>, Vec<ConnectionNumber>)> {
+/// Open sockets of an organization on this worker, or of one of its users, in the order of their numbers: at most
+/// `limit` of those above `after`.
+pub fn open_sockets(
+    organization: &OrganizationId,
+    user: Option<&UserId>,
+    after: Option<ConnectionNumber>,
+    limit: usize,
+) -> Vec<OpenSocket> {
     STANDINGS.with_borrow(|standings| {
-        let own = standings.iter().filter(|((o, _), _)| o == organization).flat_map(|(_, all)| all);
-        own.map(|standing| (standing.principal(), standing.sockets.borrow().clone())).collect()
+        let wanted = |key: &Key| key.0 == *organization && user.is_none_or(|user| key.1 == *user);
+        let mut numbers = Vec::new();
+        for standing in standings.iter().filter(|(key, _)| wanted(key)).flat_map(|(_, all)| all) {
+            let sockets = standing.sockets.borrow();
+            let behind =
+                sockets.iter().map(|s| s.connection).filter(|number| after.is_none_or(|after| *number > after));
+            numbers.extend(behind.map(|number| (number, standing)));
+        }
+        numbers.sort_unstable_by_key(|(number, _)| *number);
+        numbers.into_iter().filter_map(|(number, standing)| standing.open_socket(number)).take(limit).collect()
     })
+}
+
+/// One of them. `None` where that organization has no such socket on this worker.
+pub fn open_socket(organization: &OrganizationId, connection: ConnectionNumber) -> Option<OpenSocket> {
+    let mut found = open_sockets(organization, None, connection.checked_sub(1), 1);
+    found.pop().filter(|socket| socket.connection == connection)
 }
 
 impl Standing {
@@ -172,6 +213,25 @@ impl Standing {
         if !Arc::ptr_eq(&present, &caller.principal) {
             caller.principal = present.clone();
         }
+    }
+
+    fn numbers(&self) -> Vec<ConnectionNumber> {
+        self.sockets.borrow().iter().map(|socket| socket.connection).collect()
+    }
+
+    /// `None` where it is closing.
+    fn open_socket(&self, connection: ConnectionNumber) -> Option<OpenSocket> {
+        let sockets = self.sockets.borrow();
+        let socket = sockets.iter().find(|socket| socket.connection == connection)?;
+        let queued = with_connection(ConnectionId(connection), |o| o.is_open().then(|| o.queued_bytes())).flatten();
+        Some(OpenSocket {
+            connection,
+            principal: self.principal(),
+            origin: socket.origin.clone(),
+            since: socket.since,
+            subscriptions: fanout::listens_to(connection),
+            queued_bytes: queued?,
+        })
     }
 
     async fn confirmed(self: Rc<Self>, confirm: Confirm) {
@@ -235,13 +295,13 @@ impl Standing {
             *self.principal.borrow_mut() = Arc::new(after);
         }
         let present = self.principal();
-        for socket in self.sockets.borrow().clone() {
+        for socket in self.numbers() {
             fanout::renew(socket, &present);
         }
     }
 
     fn close(&self, close: &Close) {
-        for socket in self.sockets.borrow().clone() {
+        for socket in self.numbers() {
             with_connection(ConnectionId(socket), |outbound| outbound.close(close.clone()));
         }
     }

@@ -88,6 +88,7 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
         settings: Live::new(Arc::new(settings::hub(&config))),
+        reload: settings::reload(tuning.clone()),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;

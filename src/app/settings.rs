@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use crate::actors::{HubSettings, WorkerKit};
+use crate::actors::{HubSettings, Reload, WorkerKit};
 use crate::config::{Busy, Config, Live, LlmApi};
 use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
@@ -16,6 +16,7 @@ use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, T
 use crate::telemetry;
 use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
+use crate::tuning::Tuning;
 
 /// Bytes of one conversation's ring.
 const SESSION_RING: usize = 256 << 10;
@@ -60,6 +61,14 @@ pub fn apply(limits: Arc<Limits>, settings: Live<HubSettings>) -> impl Fn(&Confi
         settings.set(Arc::new(hub(config)));
         telemetry::set_level(config.log.level);
     }
+}
+
+/// How the administration has the configuration read once more.
+pub fn reload(tuning: Arc<Tuning>) -> Reload {
+    Arc::new(move || {
+        let tuning = tuning.clone();
+        Box::pin(async move { tuning.reload().await })
+    })
 }
 
 fn millis(seconds: u64) -> i64 {

@@ -233,9 +233,7 @@ fn perform(command: Command) -> Result<(), Failure> {
 
 fn load(place: Place, listen: Option<String>) -> Result<Loaded, ConfigError> {
     let flags = Flags { config: place.config, data: place.data, listen };
-    // A variable that is no text cannot be one of ours.
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    config::load(&flags, environment)
+    config::load(&flags, config::environment())
 }
 
 /// For commands that answer on standard output: says what is wrong, and what was asked for by `log.level = "debug"`.

@@ -31,6 +31,19 @@ pub struct Loaded {
     pub(super) below: Figment,
     /// ... and is beaten by the environment and by flags.
     pub(super) above: Vec<One>,
+    flags: Flags,
+}
+
+impl Loaded {
+    /// Reads all layers once more, with the same flags.
+    pub fn again(&self) -> Result<Self, ConfigError> {
+        load(&self.flags, environment())
+    }
+}
+
+/// The process's own variables. One that is no text cannot be one of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
 
 /// Environment variables with a name of their own.
@@ -143,7 +156,7 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     let below = layers.into_iter().fold(figment, Figment::merge);
     let above: Vec<One> = variables.into_iter().chain(flagged).collect();
     let (config, layers) = stacked(&below, &[], &above)?;
-    Ok(Loaded { config, warnings, defaults, layers, below, above })
+    Ok(Loaded { config, warnings, defaults, layers, below, above, flags: flags.clone() })
 }
 
 /// The layers on each other, and what they say together.

@@ -66,6 +66,15 @@ pub struct Patched {
     pub changed: Map<String, Json>,
 }
 
+/// What a file that was read again comes to.
+#[derive(Debug)]
+pub struct Adopted {
+    pub loaded: Loaded,
+    /// Keys of the file that count from now on, and those that count from the next start.
+    pub now: Vec<String>,
+    pub later: Vec<String>,
+}
+
 fn is_changeable(path: &str) -> bool {
     let keys: Vec<&str> = path.split('.').collect();
     CHANGEABLE.iter().any(|row| {
@@ -234,15 +243,14 @@ impl Loaded {
         pinned.map(|one| (one.path.clone(), one.source.clone())).collect()
     }
 
-    /// This one, with what may be changed as `fresh` has it: the file read again, while the hub runs. Also the keys in
-    /// which they differ otherwise: those count from the next start.
+    /// This one, with what may be changed as `fresh` has it: the file read again, while the hub runs.
     ///
     /// # Errors
     /// A sentence that names the setting that cannot be used beside those that stay.
-    pub fn adopting(&self, fresh: &Self) -> Result<(Self, Vec<String>), ConfigError> {
+    pub fn adopting(&self, fresh: &Self) -> Result<Adopted, ConfigError> {
         let (mine, theirs) = (values(&self.below), values(&fresh.below));
         let mut later: Vec<String> = mine.keys().filter(|path| !theirs.contains_key(*path)).cloned().collect();
-        let mut below = self.below.clone();
+        let (mut below, mut now) = (self.below.clone(), Vec::new());
         for (path, value) in &theirs {
             if mine.get(path) == Some(value) {
                 continue;
@@ -253,10 +261,11 @@ impl Loaded {
             }
             let source = fresh.below.find_metadata(path).map_or_else(String::new, |m| m.name.to_string());
             below = below.merge(One { source, path: path.clone(), value: value.clone() });
+            now.push(path.clone());
         }
         later.sort();
         let (config, layers) = stacked(&below, &[], &self.above)?;
-        Ok((Self { config, layers, below, ..self.clone() }, later))
+        Ok(Adopted { loaded: Self { config, layers, below, ..self.clone() }, now, later })
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
 use super::approval::Approval;
 use super::channel::{Channel, Position};
 use super::conversation::{SettingsChange, StopKind};
 use super::event::Numbered;
 use super::generation::{ThinkingLevel, ToolSpec};
-use super::ids::{ApprovalId, ConversationId, MessageId, PartId, ProjectId, Timestamp, TurnId, UserId};
+use super::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId};
 use super::message::{Attachment, Message};
 use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
@@ -16,6 +17,7 @@ use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
 use super::tool_call::ToolPolicy;
 use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
+use crate::error::Fault;
 
 /// Who calls, and as which request.
 #[derive(Debug, Clone)]
@@ -34,10 +36,34 @@ pub struct PageRequest {
     pub limit: usize,
 }
 
+impl PageRequest {
+    /// The cursor as a place in a list.
+    ///
+    /// # Errors
+    /// `read` cannot make one of it.
+    pub fn after<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        read(cursor).map(Some).ok_or_else(|| Fault::field("cursor", "not one that this list gave"))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<String>,
+}
+
+/// Names from elsewhere may hold anything: as a cursor they travel in base64url.
+pub fn name_cursor(name: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(name)
+}
+
+/// What `name_cursor` wrote.
+pub fn name_of_cursor(cursor: &str) -> Option<String> {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
 /// A request that may be repeated without a second effect: its key, and what it was.
@@ -120,6 +146,8 @@ pub enum Command {
     },
     Usage(Period),
     Session(ConversationId, SessionCommand),
+    /// What an administrator asks about that organization.
+    Admin(OrganizationId, Box<AdminCommand>),
 }
 
 /// What concerns one conversation.
@@ -181,6 +209,7 @@ impl Command {
             Self::History { .. } => Operation::History,
             Self::Usage(_) => Operation::UsageGet,
             Self::Session(_, command) => command.operation(),
+            Self::Admin(_, command) => command.operation(),
         }
     }
 }
@@ -284,4 +313,5 @@ pub enum Reply {
         events: Vec<Arc<Numbered>>,
     },
     Usage(UsageReport),
+    Admin(AdminReply),
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::admin::Notice;
 use super::agent::AgentStatus;
 use super::approval::Approval;
 use super::channel::ChannelKey;
@@ -101,6 +102,16 @@ pub enum Event {
         name: Arc<str>,
         data: Arc<str>,
     },
+    /// An administrator says something to all who listen to an organization's channel.
+    Broadcast {
+        notice: Arc<Notice>,
+        /// Which administrator of the organization.
+        by: Option<UserId>,
+        /// Every organization is told.
+        everyone: bool,
+    },
+    /// The hub has read its configuration once more.
+    SystemReload,
 }
 
 impl Event {
@@ -122,6 +133,8 @@ impl Event {
             Self::PresenceJoined { .. } => "presence.joined",
             Self::PresenceLeft { .. } => "presence.left",
             Self::Application { name, .. } => name,
+            Self::Broadcast { .. } => "broadcast",
+            Self::SystemReload => "system.reload",
         }
     }
 }

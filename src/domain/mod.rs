@@ -1,6 +1,8 @@
 //! The model of the hub: pure, without actors, I/O or a clock of its own.
 
 pub mod account;
+pub mod act;
+pub mod admin;
 pub mod agent;
 pub mod approval;
 pub mod channel;

@@ -1,6 +1,7 @@
 //! Who may do what: one table, asked by the hub for every door alike.
 
 use super::channel::Channel;
+use super::ids::OrganizationId;
 use super::principal::{Credential, Principal, Role};
 use super::settings::{Settings, Visibility};
 use crate::error::Fault;
@@ -133,6 +134,7 @@ operations! {
     AdminConnectionClose "admin.connections.close": ADMIN, NoDevice, Resource::Organization;
     AdminChannelList "admin.channels.list": ADMIN, NoDevice, Resource::Organization;
     AdminChannelGet "admin.channels.get": ADMIN, NoDevice, Resource::Organization;
+    AdminChannelHistory "admin.channels.history": ADMIN, NoDevice, Resource::Organization;
     AdminPublish "admin.publish": ADMIN, NoDevice, Resource::Organization;
     AdminBroadcast "admin.broadcast": ADMIN, NoDevice, Resource::Organization;
     AdminBroadcastAll "admin.broadcast_all": HubAdmin, NoDevice, Resource::Hub;
@@ -198,6 +200,31 @@ pub enum Access {
     Govern,
     /// Answer its approvals.
     Approve,
+}
+
+/// In which capacity somebody comes to a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum By {
+    /// As one of its users.
+    User,
+    /// As an administrator, by an operation of the administration, which is written down.
+    Administration,
+}
+
+/// Whether a principal may administer that organization: its own, or any for whoever administers the hub. Another one
+/// does not exist. That the role is enough is the operation's own rule.
+pub fn administers(principal: &Principal, organization: &OrganizationId) -> bool {
+    principal.organization == *organization || principal.hub_admin
+}
+
+/// Whether a principal may do this to that conversation, in that capacity.
+pub fn conversation_by(by: By, principal: &Principal, settings: &Settings, access: Access) -> Result<(), Fault> {
+    match by {
+        By::User => conversation(principal, settings, access),
+        By::Administration if !administers(principal, &settings.organization) => Err(Fault::not_found("session")),
+        By::Administration if principal.role < Role::Admin => Err(Fault::forbidden("needs the role admin or more")),
+        By::Administration => Ok(()),
+    }
 }
 
 /// Whether a principal may do this to that conversation. What belongs to another organization does not exist.

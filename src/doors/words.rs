@@ -2,8 +2,10 @@
 
 use protocol::{events as we, model as w};
 
+use crate::domain::admin::Notice;
 use crate::domain::agent::{AgentProfile, AgentStatus, ModelInfo};
 use crate::domain::approval::{Approval, ApprovalState};
+use crate::domain::command::Period;
 use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::generation::{ThinkingLevel, ToolSpec};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
@@ -38,6 +40,7 @@ same_words! {
     todo_state_in: w::TodoState => TodoState { Pending, InProgress, Completed, Cancelled }
     agent_state: AgentStatus => w::AgentState { Idle, Thinking, Responding, CallingTool, AwaitingApproval, Stopping }
     policy: ToolPolicy => w::ToolPolicy { Allow, Ask, Deny }
+    period: Period => protocol::methods::Period { Day, Week, Month }
     attachment_kind: AttachmentKind => w::AttachmentKind { File, Image }
     attachment_kind_in: w::AttachmentKind => AttachmentKind { File, Image }
     session_state_in: w::SessionState => ConversationState { Active, Paused, Archived }
@@ -230,6 +233,15 @@ pub fn model(info: &ModelInfo) -> w::Model {
         id: info.id.clone(),
         provider: info.provider.clone(),
         thinking_levels: info.thinking_levels.iter().copied().map(thinking).collect(),
+    }
+}
+
+pub fn broadcast(notice: &Notice, by: Option<&UserId>, everyone: bool) -> we::Broadcast {
+    we::Broadcast {
+        message: notice.message.clone(),
+        data: notice.data.clone(),
+        scope: if everyone { we::BroadcastScope::Hub } else { we::BroadcastScope::Organization },
+        by: by.map(UserId::to_string),
     }
 }
 

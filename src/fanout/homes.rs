@@ -105,7 +105,7 @@ thread_local! {
 /// The same on every worker of this process; another process hashes for itself.
 static HASHER: std::sync::LazyLock<ahash::RandomState> = std::sync::LazyLock::new(ahash::RandomState::new);
 
-fn home_worker(workers: &Workers, key: &dyn Named) -> usize {
+pub(super) fn home_worker(workers: &Workers, key: &dyn Named) -> usize {
     if workers.count() == 1 {
         return 0;
     }
@@ -157,10 +157,16 @@ fn with_home<R>(workers: &Workers, key: &ChannelKey, limits: RingLimits, use_it:
     use_it(&mut home)
 }
 
-fn with_known<R>(key: &ChannelKey, use_it: impl FnOnce(&mut Home) -> R) -> Option<R> {
+pub(super) fn with_known<R>(key: &ChannelKey, use_it: impl FnOnce(&mut Home) -> R) -> Option<R> {
     let home = HOMES.with_borrow(|homes| homes.get(key).cloned())?;
     let mut home = home.borrow_mut();
     Some(use_it(&mut home))
+}
+
+/// The homes on this worker whose channel is one of these.
+pub(super) fn those(wanted: impl Fn(&ChannelKey) -> bool) -> Vec<Rc<RefCell<Home>>> {
+    let picked = |(key, home): (&ChannelKey, &Rc<RefCell<Home>>)| wanted(key).then(|| home.clone());
+    HOMES.with_borrow(|homes| homes.iter().filter_map(picked).collect())
 }
 
 pub(super) fn receive(workers: &Workers, mail: HomeMail) {

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
+use tokio::sync::oneshot;
+
 use super::Published;
 use super::home::HomeLink;
 use super::homes::HomeMail;
@@ -58,6 +60,8 @@ pub enum Mail {
         channel: ChannelKey,
         close: Close,
     },
+    /// Something to be done on that thread, in its turn.
+    Run(Box<dyn FnOnce() + Send>),
     /// To a home that lives on this worker.
     Home(HomeMail),
 }
@@ -92,6 +96,19 @@ impl Workers {
         if let Some(waker) = waiting.1.take() {
             waker.wake();
         }
+    }
+
+    /// Asks something on a worker's own thread. `None` where there is no such worker.
+    pub async fn ask<T: Send + 'static>(&self, worker: usize, ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.send(worker, Mail::Run(Box::new(move || drop(answer.send(ask())))));
+        answered.await.ok()
+    }
+
+    /// Asks every worker; the answers in the workers' order.
+    pub async fn ask_all<T: Send + 'static>(&self, ask: impl Fn() -> T + Clone + Send + 'static) -> Vec<T> {
+        let all = (0..self.count()).map(|worker| self.ask(worker, ask.clone()));
+        futures_util::future::join_all(all).await.into_iter().flatten().collect()
     }
 
     pub fn send_to_all(&self, mut mail: impl FnMut() -> Mail) {

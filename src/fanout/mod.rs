@@ -7,6 +7,7 @@ mod home;
 mod homes;
 mod inbox;
 mod ring;
+mod survey;
 mod table;
 
 use std::sync::{Arc, OnceLock};
@@ -18,9 +19,12 @@ use crate::doors::{DIALECTS, Encoded, NATIVE, rpc};
 use crate::framing::Frame;
 
 pub use home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
-pub use homes::{AttachRequest, HomeState, announce, attach, begin, close_all, detach, history, presence, publish};
+pub use homes::{
+    AttachRequest, History, HomeState, announce, attach, begin, close_all, detach, history, presence, publish,
+};
 pub use inbox::{Mail, Workers};
 pub use ring::{Pool, RingLimits};
+pub use survey::{Subscriber, channels, subscribers, subscribers_of, tell_organizations};
 pub use table::{is_listening, leave, listens_to, renew, start, unlisten};
 
 /// An event on its way, with what each dialect made of it: the first worker that needs it encodes it for all.

@@ -134,6 +134,7 @@ fn weight(event: &Event) -> usize {
         }
         Event::PartCreated { part, .. } | Event::PartChanged { part, .. } => part_weight(part),
         Event::TodosUpdated { todos } => todos.iter().map(|todo| 128 + 2 * todo.content.len()).sum(),
+        Event::Broadcast { notice, .. } => 512 + 2 * notice.bytes(),
         _ => 512,
     }
 }

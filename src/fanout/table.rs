@@ -106,6 +106,7 @@ pub(super) fn receive(workers: &Workers, mail: Mail) {
                 listener.outbound.close(close.clone());
             }
         }),
+        Mail::Run(what) => what(),
         Mail::Home(mail) => homes::receive(workers, mail),
     }
 }
@@ -309,6 +310,11 @@ pub fn is_listening(
 /// How many channels a connection of this worker listens to.
 pub fn listens_to(connection: ConnectionNumber) -> usize {
     TABLE.with_borrow(|table| table.held.get(&connection).map_or(0, Vec::len))
+}
+
+/// Shows every channel that is listened to on this worker, and by how many.
+pub(super) fn each_channel(mut see: impl FnMut(&ChannelKey, usize)) {
+    TABLE.with_borrow(|table| table.channels.iter().for_each(|(channel, listeners)| see(channel, listeners.len())));
 }
 
 /// What a connection of this worker may do has changed: the homes of all that it hears judge it anew.

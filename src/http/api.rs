@@ -187,7 +187,7 @@ fn command(
     rpc::decode(method, Some(&fields.text()), rpc::Limits { message_bytes: edge.config.get().limits.message_bytes })
 }
 
-fn written(status: u16, request: &HttpRequest, reply: &Reply) -> HttpResponse {
+pub(super) fn written(status: u16, request: &HttpRequest, reply: &Reply) -> HttpResponse {
     let mut body = Vec::new();
     rpc::result(&mut body, reply);
     let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();

@@ -56,6 +56,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::sign_in::ENDPOINTS);
     all.extend(super::identity::ENDPOINTS);
     all.extend(super::config::ENDPOINTS);
+    all.extend(super::runtime::ENDPOINTS);
     all.extend(super::openapi::ENDPOINTS);
     all.extend(super::gateway::ENDPOINTS);
     all.extend(super::api::endpoints());

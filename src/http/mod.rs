@@ -14,6 +14,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod request;
+mod runtime;
 mod sign_in;
 mod waiting;
 

@@ -11,6 +11,7 @@ mod hub_settings;
 mod identity;
 mod keys;
 mod load;
+mod overview;
 mod pages;
 mod pairing;
 mod parts;

@@ -5,9 +5,22 @@ use diesel::sql_types::{BigInt, Double, Nullable, Text};
 
 use super::Store;
 use super::fault::StoreFault;
+use super::pages::all;
+use super::rows::id;
+use crate::domain::admin::UsageCell;
 use crate::domain::command::UsageRow;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
 use crate::domain::usage::Usage;
+
+#[derive(QueryableByName)]
+struct CellRow {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = Text)]
+    agent: String,
+    #[diesel(embed)]
+    row: Row,
+}
 
 #[derive(QueryableByName)]
 struct Row {
@@ -68,6 +81,46 @@ impl Store {
             Ok(rows.into_iter().map(UsageRow::from).collect())
         })
         .await
+    }
+
+    /// Turns of a whole organization that began since `from`, summed by user, agent, provider and model.
+    pub async fn usage_of_organization(
+        &self,
+        organization: &OrganizationId,
+        from: Timestamp,
+    ) -> Result<Vec<UsageCell>, StoreFault> {
+        let organization = organization.to_string();
+        self.read(move |c| {
+            let query = |mark: [&str; 2]| {
+                format!(
+                    "select t.user_id as user_id, c.agent as agent, m.provider as provider, m.model as model, {SUMS} \
+                     from turn t \
+                     join conversation c on c.organization_id = t.organization_id and c.id = t.conversation_id \
+                     join message m on m.organization_id = t.organization_id and m.id = t.answer_id \
+                     where t.organization_id = {} and t.started_at >= {} \
+                     group by t.user_id, c.agent, m.provider, m.model order by 1, 2, 3, 4",
+                    mark[0], mark[1]
+                )
+            };
+            let marks = match c {
+                super::connection::AnyConnection::Sqlite(_) => ["?", "?"],
+                super::connection::AnyConnection::Postgres(_) => ["$1", "$2"],
+            };
+            let rows: Vec<CellRow> =
+                diesel::sql_query(query(marks)).bind::<Text, _>(organization).bind::<BigInt, _>(from.0).load(c)?;
+            all(rows)
+        })
+        .await
+    }
+}
+
+impl TryFrom<CellRow> for UsageCell {
+    type Error = StoreFault;
+
+    fn try_from(cell: CellRow) -> Result<Self, StoreFault> {
+        let UsageRow { provider, model, turns, usage } = cell.row.into();
+        let user = id(&cell.user_id, UserId::parse)?;
+        Ok(Self { user, agent: cell.agent, provider, model, turns, usage })
     }
 }
 

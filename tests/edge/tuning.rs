@@ -10,9 +10,13 @@ use switchboard::tuning::Tuning;
 
 use crate::hub::Data;
 
-fn loaded(data: &Data, toml: &str) -> Loaded {
+fn write(data: &Data, toml: &str) {
     std::fs::create_dir_all(data.path()).unwrap();
     std::fs::write(data.path().join("switchboard.toml"), toml).unwrap();
+}
+
+fn loaded(data: &Data, toml: &str) -> Loaded {
+    write(data, toml);
     let environment = [("SWITCHBOARD_LIMITS__WAIT_SECONDS".to_owned(), "44".to_owned())];
     load(&Flags { data: Some(data.path()), ..Flags::default() }, environment).unwrap()
 }
@@ -39,15 +43,17 @@ fn a_file_that_is_read_again_counts_where_it_may() {
 
         let fresh = "[limits]\nqueue_turns = 15\nsteps_per_turn = 16\nwait_seconds = 17\nring_events = 60\n\
                      [agents.second]\nmodel = \"x\"\n[tools.time]\npolicy = \"ask\"\n";
-        let later = tuning.reload(&loaded(&data, fresh)).await.unwrap();
+        write(&data, fresh);
+        let reloaded = tuning.reload().await.unwrap();
         assert_eq!(numbers(), (15, 9, 44, 50));
         for key in ["limits.ring_events", "agents.second.model", "tools.time.policy"] {
-            assert!(later.contains(&key.to_owned()), "{key} is not named: {later:?}");
+            assert!(reloaded.restart.contains(&key.to_owned()), "{key} is not named: {reloaded:?}");
         }
-        assert!(!later.iter().any(|key| key == "limits.queue_turns"), "{later:?}");
+        assert_eq!(reloaded.applied, ["limits.queue_turns", "limits.steps_per_turn", "limits.wait_seconds"]);
 
         // A key that left the file is as the defaults have it.
-        tuning.reload(&loaded(&data, "")).await.unwrap();
+        write(&data, "");
+        tuning.reload().await.unwrap();
         assert_eq!(numbers(), (100, 9, 44, 50));
         assert_eq!(*told.lock().unwrap(), [15, 100]);
     });

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod administration;
 mod adversarial;
 mod approvals;
 mod bad_frames;

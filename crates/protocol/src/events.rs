@@ -1,6 +1,7 @@
 //! What channels carry: the data of each event, by its name.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::*;
 
@@ -33,6 +34,8 @@ events! {
     "todos.updated" => TodosUpdated;
     "presence.joined" => PresenceChanged;
     "presence.left" => PresenceChanged;
+    "broadcast" => Broadcast;
+    "system.reload" => SystemReload;
     reserved:
     "host.connected"
     "host.disconnected"
@@ -43,8 +46,6 @@ events! {
     "host.action_ended"
     "alert.firing"
     "alert.resolved"
-    "broadcast"
-    "system.reload"
 }
 
 /// `message.created` and `message.updated`: the whole message.
@@ -202,6 +203,45 @@ pub struct PresenceChanged {
     #[cfg_attr(feature = "describe", ts(optional))]
     pub user_id: Option<String>,
     pub count: u32,
+}
+
+/// `broadcast`: an administrator says something to everybody on an `org:` channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct Broadcast {
+    /// For people.
+    pub message: String,
+    /// For programs: whatever the sender put there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub data: Option<Value>,
+    pub scope: BroadcastScope,
+    /// Which administrator of the organization; absent where it comes from the hub's administration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub by: Option<String>,
+}
+
+/// Who hears a broadcast: one organization, or all of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum BroadcastScope {
+    Organization,
+    Hub,
+}
+
+/// `system.reload`: the hub has read its configuration once more. What a client remembers of agents, models, tools and
+/// commands may be old.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SystemReload {
+    pub at: String,
 }
 
 /// The state of a `session:` channel as of one `seq`.

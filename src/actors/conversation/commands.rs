@@ -13,14 +13,14 @@ use crate::store::CommitFault;
 
 impl ConversationActor {
     pub(super) fn ask(&mut self, ask: Ask, context: &mut Context<Self>) {
-        let Ask { caller, command, answer } = ask;
+        let Ask { caller, by, command, answer } = ask;
         let access = command.access();
         let checked = match command {
             SessionCommand::Get
             | SessionCommand::Messages { .. }
             | SessionCommand::CountMessages
-            | SessionCommand::Turn(_) => self.readable(&caller).map(|_| ()),
-            _ => self.allowed(&caller, access).map(|_| ()),
+            | SessionCommand::Turn(_) => self.readable(&caller, by).map(|_| ()),
+            _ => self.allowed(&caller, by, access).map(|_| ()),
         };
         if let Err(fault) = checked {
             let _ = answer.send(Err(fault));
@@ -28,7 +28,7 @@ impl ConversationActor {
         }
         match command {
             SessionCommand::Get => {
-                let row = self.readable(&caller).map(|row| Reply::Session(Box::new(row.clone())));
+                let row = self.readable(&caller, by).map(|row| Reply::Session(Box::new(row.clone())));
                 let _ = answer.send(row);
             }
             SessionCommand::Send(NewMessage { once: Some(once), .. })
@@ -263,8 +263,13 @@ impl ConversationActor {
         self.drive(outcome, context, |_, _, _| {});
     }
 
-    pub(super) fn history(&mut self, caller: &Caller, since: Option<&Position>, limit: usize) -> Result<Reply, Fault> {
-        self.allowed(caller, Access::Watch)?;
+    pub(super) fn history(
+        &mut self,
+        (caller, by): (&Caller, By),
+        since: Option<&Position>,
+        limit: usize,
+    ) -> Result<Reply, Fault> {
+        self.allowed(caller, by, Access::Watch)?;
         let Some((home, live)) = self.both() else { return Err(Fault::unavailable("the session is being loaded")) };
         let machine = &live.machine;
         let text_of = |message, part| machine.part_text(message, part);

@@ -27,11 +27,11 @@ use crate::domain::conversation::{Asker, Conversation, Run};
 use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId, Listen};
 use crate::domain::ids::{Source, SystemSource, Timestamp};
-use crate::domain::policy::{self, Access};
+use crate::domain::policy::{self, Access, By};
 use crate::domain::principal::Principal;
 use crate::domain::settings::Settings;
 use crate::error::{Fault, close};
-use crate::fanout::{self, Home, HomeLink, Member, Opening};
+use crate::fanout::{self, Home, HomeLink, Member, Opening, Subscriber};
 use crate::transport::Close;
 
 /// Growing text is on disk at least this often.
@@ -45,6 +45,7 @@ const REST_CHECK: Duration = Duration::from_secs(30);
 #[rtype(result = "()")]
 pub struct Ask {
     pub caller: Caller,
+    pub by: By,
     pub command: SessionCommand,
     pub answer: oneshot::Sender<Result<Reply, Fault>>,
 }
@@ -63,8 +64,24 @@ pub struct Attach {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub enum Look {
-    Presence { caller: Caller, answer: oneshot::Sender<Result<Reply, Fault>> },
-    History { caller: Caller, since: Option<Position>, limit: usize, answer: oneshot::Sender<Result<Reply, Fault>> },
+    Presence {
+        caller: Caller,
+        answer: oneshot::Sender<Result<Reply, Fault>>,
+    },
+    History {
+        caller: Caller,
+        by: By,
+        since: Option<Position>,
+        limit: usize,
+        answer: oneshot::Sender<Result<Reply, Fault>>,
+    },
+    /// For the administration: the listeners behind one of them.
+    Subscribers {
+        caller: Caller,
+        after: Option<(ConnectionNumber, u8)>,
+        limit: usize,
+        answer: oneshot::Sender<Result<Vec<Subscriber>, Fault>>,
+    },
 }
 
 /// From a worker's table.
@@ -214,22 +231,22 @@ impl ConversationActor {
     }
 
     /// The conversation, if the caller may do this with it.
-    fn allowed(&mut self, caller: &Caller, access: Access) -> Result<&mut Live, Fault> {
+    fn allowed(&mut self, caller: &Caller, by: By, access: Access) -> Result<&mut Live, Fault> {
         self.last_used = SystemSource.now();
         let live = self.live()?;
-        policy::conversation(&caller.principal, &live.machine.settings, access)?;
+        policy::conversation_by(by, &caller.principal, &live.machine.settings, access)?;
         Ok(live)
     }
 
     /// The conversation's row as it is on disk, if the caller may see it: also where nothing can be written.
-    fn readable(&mut self, caller: &Caller) -> Result<&Settings, Fault> {
+    fn readable(&mut self, caller: &Caller, by: By) -> Result<&Settings, Fault> {
         self.last_used = SystemSource.now();
         let row = match &self.state {
             State::Live(live) => &live.machine.settings,
             State::Down { readable: Some(row), .. } => row,
             other => return Err(other.why_not()),
         };
-        policy::conversation(&caller.principal, row, Access::Watch)?;
+        policy::conversation_by(by, &caller.principal, row, Access::Watch)?;
         Ok(row)
     }
 
@@ -243,7 +260,7 @@ impl ConversationActor {
     }
 
     fn attach(&mut self, attach: &Attach) -> Result<(), Fault> {
-        self.allowed(&attach.caller, Access::Watch)?;
+        self.allowed(&attach.caller, By::User, Access::Watch)?;
         let Some((home, live)) = self.both() else { return Err(Fault::unavailable("the session is being loaded")) };
         let machine = &live.machine;
         let principal = &attach.caller.principal;
@@ -350,14 +367,21 @@ impl Handler<Look> for ConversationActor {
     fn handle(&mut self, look: Look, _: &mut Self::Context) {
         match look {
             Look::Presence { caller, answer } => {
-                let result = self.allowed(&caller, Access::Watch).map(|_| ()).map(|()| {
+                let result = self.allowed(&caller, By::User, Access::Watch).map(|_| ()).map(|()| {
                     let PresenceList { count, users } = self.home.as_ref().map(Home::presence).unwrap_or_default();
                     Reply::Presence { count, users }
                 });
                 let _ = answer.send(result);
             }
-            Look::History { caller, since, limit, answer } => {
-                let _ = answer.send(self.history(&caller, since.as_ref(), limit));
+            Look::History { caller, by, since, limit, answer } => {
+                let _ = answer.send(self.history((&caller, by), since.as_ref(), limit));
+            }
+            Look::Subscribers { caller, after, limit, answer } => {
+                let allowed = self.allowed(&caller, By::Administration, Access::Watch).map(|_| ());
+                let home = self.home.as_ref();
+                let _ = answer.send(
+                    allowed.map(|()| home.map(|home| fanout::subscribers_of(home, after, limit)).unwrap_or_default()),
+                );
             }
         }
     }

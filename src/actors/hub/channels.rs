@@ -23,29 +23,23 @@ impl LocalHub {
     ) -> Result<Reply, Fault> {
         if let Channel::Session(id) = channel {
             let place = (caller.principal.organization.clone(), id);
-            let make = move |answer| Look::History { caller: caller.clone(), since: since.clone(), limit, answer };
+            let make = move |answer| Look::History {
+                caller: caller.clone(),
+                by: By::User,
+                since: since.clone(),
+                limit,
+                answer,
+            };
             return self.deliver(place, make).await;
         }
         self.may_listen(&caller, &channel).await?;
         let key = ChannelKey::new(caller.principal.organization.clone(), &channel);
         let found = fanout::history(&self.shared.workers, key, since, limit).await;
-        let (position, events) = found.unwrap_or((Position { epoch: "".into(), seq: 0 }, Some(Vec::new())));
-        Ok(Reply::History {
-            epoch: position.epoch,
-            seq: position.seq,
-            recovered: events.is_some(),
-            events: events.unwrap_or_default(),
-        })
+        Ok(told(found.unwrap_or((Position { epoch: "".into(), seq: 0 }, Some(Vec::new())))))
     }
 
     pub(super) async fn usage(&self, caller: &Caller, period: Period) -> Result<Reply, Fault> {
-        let days = match period {
-            Period::Day => 1,
-            Period::Week => 7,
-            Period::Month => 30,
-        };
-        let to = SystemSource.now();
-        let from = to.plus_millis(-days * 86_400_000);
+        let (from, to) = bounds(period);
         let (organization, user) = (&caller.principal.organization, &caller.principal.user);
         let rows = self.shared.store.usage(organization, user, from).await.map_err(from_store)?;
         Ok(Reply::Usage(UsageReport { period, from, to, rows }))
@@ -127,22 +121,52 @@ impl LocalHub {
         event: &str,
     ) -> Result<ApplicationName<'a>, Fault> {
         policy::allow(&caller.principal, Operation::Publish)?;
-        let known = match ApplicationName::parse(&caller.principal.organization, channel) {
-            Ok(known) => known,
-            // A channel that is there, but is the hub's own, is another matter than a name that is none.
-            Err(error) => {
-                return Err(match Channel::parse(channel) {
-                    Ok(_) => Fault::forbidden("only app: channels can be published to"),
-                    Err(_) => Fault::field("channel", error),
-                });
-            }
-        };
-        if event.is_empty() || event.len() > EVENT_NAME || event.chars().any(char::is_control) {
-            return Err(Fault::field("event", "1 to 128 bytes without control characters"));
-        }
-        if protocol::events::EVENTS.contains(&event) {
-            return Err(Fault::forbidden("this is one of the hub's own event names"));
-        }
-        Ok(known)
+        checked_name(&caller.principal.organization, channel, event)
     }
+}
+
+/// What a history look-up found, as an answer.
+pub(super) fn told((position, events): fanout::History) -> Reply {
+    Reply::History {
+        epoch: position.epoch,
+        seq: position.seq,
+        recovered: events.is_some(),
+        events: events.unwrap_or_default(),
+    }
+}
+
+/// When a period that ends now began.
+pub(super) fn bounds(period: Period) -> (Timestamp, Timestamp) {
+    let days = match period {
+        Period::Day => 1,
+        Period::Week => 7,
+        Period::Month => 30,
+    };
+    let to = SystemSource.now();
+    (to.plus_millis(-days * 86_400_000), to)
+}
+
+/// An application channel of that organization, and a name that its event may have.
+pub(super) fn checked_name<'a>(
+    organization: &'a OrganizationId,
+    channel: &'a str,
+    event: &str,
+) -> Result<ApplicationName<'a>, Fault> {
+    let known = match ApplicationName::parse(organization, channel) {
+        Ok(known) => known,
+        // A channel that is there, but is the hub's own, is another matter than a name that is none.
+        Err(error) => {
+            return Err(match Channel::parse(channel) {
+                Ok(_) => Fault::forbidden("only app: channels can be published to"),
+                Err(_) => Fault::field("channel", error),
+            });
+        }
+    };
+    if event.is_empty() || event.len() > EVENT_NAME || event.chars().any(char::is_control) {
+        return Err(Fault::field("event", "1 to 128 bytes without control characters"));
+    }
+    if protocol::events::EVENTS.contains(&event) {
+        return Err(Fault::forbidden("this is one of the hub's own event names"));
+    }
+    Ok(known)
 }

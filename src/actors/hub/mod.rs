@@ -1,5 +1,6 @@
 //! The hub's one handle, as doors and routes hold it: who may, where it lives, and the answer.
 
+mod admin;
 mod channels;
 mod sessions;
 
@@ -18,8 +19,8 @@ use crate::domain::command::{
 };
 use crate::domain::event::{ChannelSnapshot, Event};
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture, Stay};
-use crate::domain::ids::{ApprovalId, ConversationId, ProjectId, Source, SystemSource};
-use crate::domain::policy::{self, Operation};
+use crate::domain::ids::{ApprovalId, ConversationId, OrganizationId, ProjectId, Source, SystemSource, Timestamp};
+use crate::domain::policy::{self, By, Operation};
 use crate::domain::settings::{Project, Settings, Visibility};
 use crate::error::{Code, Fault};
 use crate::fanout::{self, AttachRequest, Member};
@@ -94,7 +95,12 @@ impl LocalHub {
 
     async fn ask(&self, caller: Caller, id: ConversationId, command: SessionCommand) -> Result<Reply, Fault> {
         let place = (caller.principal.organization.clone(), id);
-        self.deliver(place, move |answer| Ask { caller: caller.clone(), command: command.clone(), answer }).await
+        self.ask_by(By::User, caller, place, command).await
+    }
+
+    async fn ask_by(&self, by: By, caller: Caller, place: Place, command: SessionCommand) -> Result<Reply, Fault> {
+        let make = move |answer| Ask { caller: caller.clone(), by, command: command.clone(), answer };
+        self.deliver(place, make).await
     }
 
     async fn carry_out(self, caller: Caller, command: Command) -> Result<Reply, Fault> {
@@ -125,6 +131,7 @@ impl LocalHub {
             }
             Command::Presence(channel) => self.presence(caller, channel).await,
             Command::History { channel, since, limit } => self.history(caller, channel, since, limit).await,
+            Command::Admin(organization, command) => self.administer(caller, organization, *command).await,
             Command::Usage(period) => self.usage(&caller, period).await,
             Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => self.catalog(command),
         }
@@ -217,7 +224,7 @@ impl Hub for LocalHub {
     }
 
     fn stay(&self, caller: &Caller, connection: ConnectionNumber) -> Stay {
-        Box::new(standing::Stay::begin(&caller.principal, connection))
+        Box::new(standing::Stay::begin(caller, connection))
     }
 
     fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>> {

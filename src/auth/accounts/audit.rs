@@ -1,6 +1,6 @@
 //! Reading the record of administration. Nothing in here changes it, and the store's tables refuse to.
 
-use super::{Accounts, Caller, PageRequest, fault_of, place};
+use super::{Accounts, Caller, PageRequest, fault_of};
 use crate::domain::account::StoredAudit;
 use crate::domain::command::Page;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
@@ -32,7 +32,7 @@ impl Accounts {
         page: &PageRequest,
     ) -> Result<Page<StoredAudit>, Fault> {
         policy::allow(&caller.principal, Operation::AdminAudit)?;
-        let before = place(page, |cursor| cursor.parse().ok())?;
+        let before = page.after(|cursor| cursor.parse().ok())?;
         let AuditFilter { actor, action, target, from, to } = filter;
         let query = AuditQuery { actor, action, target, from, to, before, limit: page.limit };
         let found = match organization {

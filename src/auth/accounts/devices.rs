@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::act::Act;
 use super::users::may_touch;
-use super::{Accounts, Caller, PageRequest, display_name, fault_of, place};
+use super::{Accounts, Caller, PageRequest, display_name, fault_of};
 use crate::domain::account::Device;
 use crate::domain::command::Page;
 use crate::domain::ids::{DeviceId, OrganizationId, Source, SystemSource, UserId};
@@ -83,7 +83,7 @@ impl Accounts {
         user: Option<&UserId>,
         page: &PageRequest,
     ) -> Result<Page<Device>, Fault> {
-        let after = place(page, |cursor| DeviceId::parse(cursor).ok())?;
+        let after = page.after(|cursor| DeviceId::parse(cursor).ok())?;
         let found = self.store.devices(organization, user, after, page.limit).await.map_err(fault_of)?;
         Ok(Page { items: found.items, next: found.next.map(|id| id.to_string()) })
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::act::Act;
 use super::users::may_touch;
-use super::{Accounts, Caller, PageRequest, display_name, fault_of, place};
+use super::{Accounts, Caller, PageRequest, display_name, fault_of};
 use crate::auth::keys;
 use crate::domain::account::ApiKey;
 use crate::domain::command::Page;
@@ -32,7 +32,7 @@ impl Accounts {
         page: &PageRequest,
     ) -> Result<Page<ApiKey>, Fault> {
         policy::allow(&caller.principal, Operation::AdminKeyList)?;
-        let after = place(page, |cursor| KeyId::parse(cursor).ok())?;
+        let after = page.after(|cursor| KeyId::parse(cursor).ok())?;
         let found = self.store.api_keys(organization, user, after, page.limit).await.map_err(fault_of)?;
         Ok(Page { items: found.items, next: found.next.map(|id| id.to_string()) })
     }

@@ -23,7 +23,7 @@ use super::password::Passwords;
 use super::{Authenticator, fault_of};
 use crate::config::Config;
 use crate::domain::account::Change;
-use crate::domain::command::{Caller, PageRequest};
+use crate::domain::command::{Caller, PageRequest, name_cursor, name_of_cursor};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::principal::{Principal, Role};
 use crate::error::{Code, Fault};
@@ -107,22 +107,4 @@ pub fn organization_id(field: &str, text: &str) -> Result<OrganizationId, Fault>
 pub fn role(field: &str, word: &str) -> Result<Role, Fault> {
     let known = Role::parse(&word.to_ascii_lowercase());
     known.ok_or_else(|| Fault::field(field, "must be one of owner, admin, operator, member, viewer"))
-}
-
-/// A cursor from outside, as a place in a list.
-fn place<T>(page: &PageRequest, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
-    let Some(cursor) = &page.cursor else { return Ok(None) };
-    read(cursor).map(Some).ok_or_else(|| Fault::field("cursor", "not one that this list gave"))
-}
-
-/// Names from elsewhere may hold anything: as a cursor they travel in base64url.
-fn name_cursor(name: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(name)
-}
-
-fn name_of_cursor(cursor: &str) -> Option<String> {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    String::from_utf8(bytes).ok()
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::act::Act;
-use super::{Accounts, Caller, PageRequest, display_name, fault_of, name_cursor, name_of_cursor, place};
+use super::{Accounts, Caller, PageRequest, display_name, fault_of, name_cursor, name_of_cursor};
 use crate::domain::account::Organization;
 use crate::domain::command::Page;
 use crate::domain::ids::{OrganizationId, Source, SystemSource};
@@ -14,7 +14,7 @@ use crate::error::Fault;
 impl Accounts {
     pub async fn organizations(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Organization>, Fault> {
         policy::allow(&caller.principal, Operation::AdminOrganizationList)?;
-        let after = place(page, |cursor| OrganizationId::parse(&name_of_cursor(cursor)?).ok())?;
+        let after = page.after(|cursor| OrganizationId::parse(&name_of_cursor(cursor)?).ok())?;
         let found = self.store.organizations(after.as_ref(), page.limit).await.map_err(fault_of)?;
         Ok(Page { items: found.items, next: found.next.map(|id| name_cursor(id.as_str())) })
     }

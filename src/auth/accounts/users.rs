@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::act::Act;
-use super::{Accounts, Caller, PageRequest, fault_of, name_cursor, name_of_cursor, place, rank};
+use super::{Accounts, Caller, PageRequest, fault_of, name_cursor, name_of_cursor, rank};
 use crate::auth::password;
 use crate::domain::account::User;
 use crate::domain::command::Page;
@@ -107,7 +107,7 @@ impl Accounts {
         page: &PageRequest,
     ) -> Result<Page<User>, Fault> {
         policy::allow(&caller.principal, Operation::AdminUserList)?;
-        let after = place(page, |cursor| UserId::parse(&name_of_cursor(cursor)?).ok())?;
+        let after = page.after(|cursor| UserId::parse(&name_of_cursor(cursor)?).ok())?;
         let query = UserQuery { text, after, limit: page.limit };
         let found = self.store.users(organization, query).await.map_err(fault_of)?;
         Ok(Page { items: found.items, next: found.next.map(|id| name_cursor(id.as_str())) })

@@ -90,11 +90,12 @@ fn write_fields(out: &mut Vec<u8>, event: &Numbered) {
     out.extend_from_slice(b"\",\"event\":");
     put(out, event.event.name());
     out.extend_from_slice(b",\"data\":");
-    write_data(out, &event.event);
+    write_data(out, event);
     let _ = write!(out, ",\"ts\":{}}}", event.at.0);
 }
 
-fn write_data(out: &mut Vec<u8>, event: &Event) {
+fn write_data(out: &mut Vec<u8>, numbered: &Numbered) {
+    let event = &numbered.event;
     match event {
         Event::Delta { message, part, text, .. } => {
             let _ = write!(out, "{{\"messageId\":\"{message}\",\"partId\":\"{part}\",\"delta\":");
@@ -137,6 +138,8 @@ fn write_data(out: &mut Vec<u8>, event: &Event) {
             },
         ),
         Event::TurnQueued { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. } => write_turn(out, event),
+        Event::Broadcast { notice, by, everyone } => put(out, &words::broadcast(notice, by.as_ref(), *everyone)),
+        Event::SystemReload => put(out, &we::SystemReload { at: numbered.at.to_rfc3339() }),
     }
 }
 

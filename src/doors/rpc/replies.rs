@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::encode::write_listed;
 use crate::domain::approval::ApprovalState;
-use crate::domain::command::{Page, Period, Reply, UsageReport};
+use crate::domain::command::{Page, Reply, UsageReport};
 use crate::domain::event::PresenceList;
 use crate::domain::usage::Usage;
 use crate::doors::words;
@@ -88,6 +88,8 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
             out.extend_from_slice(b"]}");
         }
         Reply::Usage(report) => put(out, &usage_report(report)),
+        // The administration has no words on this wire.
+        Reply::Admin(_) => out.extend_from_slice(b"null"),
     }
 }
 
@@ -97,11 +99,7 @@ fn usage_report(report: &UsageReport) -> m::UsageReport {
         total.add(&row.usage);
     }
     m::UsageReport {
-        period: match report.period {
-            Period::Day => m::Period::Day,
-            Period::Week => m::Period::Week,
-            Period::Month => m::Period::Month,
-        },
+        period: words::period(report.period),
         from: report.from.to_rfc3339(),
         to: report.to.to_rfc3339(),
         turns: report.rows.iter().map(|r| r.turns).sum(),

@@ -3,10 +3,10 @@
 mod account;
 mod admin;
 mod audit;
-mod body;
+pub(super) mod body;
 mod devices;
 mod tickets;
-mod views;
+pub(super) mod views;
 
 use actix_web::http::Method;
 use actix_web::web;

@@ -60,6 +60,7 @@ admin.connections.list     admin   -       organization
 admin.connections.close    admin   -       organization
 admin.channels.list        admin   -       organization
 admin.channels.get         admin   -       organization
+admin.channels.history     admin   -       organization
 admin.publish              admin   -       organization
 admin.broadcast            admin   -       organization
 admin.broadcast_all        hub     -       hub

@@ -48,6 +48,28 @@ export type Attachment = { type: AttachmentKind, name: string, mediaType?: strin
 
 export type AttachmentKind = "file" | "image";
 
+/**
+ * `broadcast`: an administrator says something to everybody on an `org:` channel.
+ */
+export type Broadcast = {
+/**
+ * For people.
+ */
+message: string,
+/**
+ * For programs: whatever the sender put there.
+ */
+data?: JsonValue, scope: BroadcastScope,
+/**
+ * Which administrator of the organization; absent where it comes from the hub's administration.
+ */
+by?: string, };
+
+/**
+ * Who hears a broadcast: one organization, or all of the hub.
+ */
+export type BroadcastScope = "organization" | "hub";
+
 export type ChannelEvents = { epoch: string, seq: number,
 /**
  * False where `since` was given and events after it are gone.
@@ -354,6 +376,12 @@ refused: { [key in string]: string }, };
 export type Subscribed = { channel: string, epoch: string, seq: number, recovered: boolean, snapshot?: Snapshot, };
 
 /**
+ * `system.reload`: the hub has read its configuration once more. What a client remembers of agents, models, tools and
+ * commands may be old.
+ */
+export type SystemReload = { at: string, };
+
+/**
  * Flat form: more of the answer.
  */
 export type TextDelta = { delta: string, sessionId: string, turnId: string, };
@@ -543,6 +571,8 @@ export interface Events {
   "todos.updated": TodosUpdated;
   "presence.joined": PresenceChanged;
   "presence.left": PresenceChanged;
+  "broadcast": Broadcast;
+  "system.reload": SystemReload;
 }
 
 /** Every name that only the hub may publish. */
@@ -561,6 +591,8 @@ export type EventName =
   | "todos.updated"
   | "presence.joined"
   | "presence.left"
+  | "broadcast"
+  | "system.reload"
   | "host.connected"
   | "host.disconnected"
   | "host.metrics"
@@ -569,9 +601,7 @@ export type EventName =
   | "host.action_output"
   | "host.action_ended"
   | "alert.firing"
-  | "alert.resolved"
-  | "broadcast"
-  | "system.reload";
+  | "alert.resolved";
 
 /** The `result` of other frames that carried an `id`. */
 export interface Outcomes {

@@ -1,0 +1,106 @@
+//! Channels: listed, looked into, published to; and what is told to whole organizations.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Answer, Query, ask, shown};
+use crate::domain::admin::{AdminCommand, Notice};
+use crate::domain::channel::Channel;
+use crate::error::Fault;
+use crate::http::api::written;
+use crate::http::endpoint::{Asking, HubHandle};
+use crate::http::identity::body::{need, read};
+use crate::http::{Edge, Refusal};
+
+/// An event for an application channel.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Publication {
+    /// Such as `app:deploys`.
+    channel: Option<String>,
+    /// 1 to 128 bytes; none of the hub's own names.
+    event: Option<String>,
+    /// `null` where it is left out.
+    #[serde(default)]
+    data: Value,
+}
+
+/// What is to be told.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Announcement {
+    /// For people: 1 to 4,096 bytes.
+    message: Option<String>,
+    /// For programs: up to 64 KiB.
+    data: Option<Value>,
+}
+
+impl Announcement {
+    fn notice(self) -> Result<Notice, Fault> {
+        Ok(Notice { message: need("message", self.message)?, data: self.data })
+    }
+}
+
+pub(super) async fn list(Asking(caller): Asking, hub: HubHandle, edge: web::Data<Edge>, asked: Query) -> Answer {
+    let prefix = asked.prefix.clone().unwrap_or_default();
+    let command = AdminCommand::Channels { prefix, page: asked.page()? };
+    shown(ask(caller, (&hub, &edge), &asked, command).await?)
+}
+
+/// A name that no channel can have names none.
+fn channel(name: &str) -> Result<Channel, Fault> {
+    Channel::parse(name).map_err(|_| Fault::not_found("channel"))
+}
+
+pub(super) async fn subscribers(
+    Asking(caller): Asking,
+    hub: HubHandle,
+    edge: web::Data<Edge>,
+    asked: Query,
+    name: web::Path<String>,
+) -> Answer {
+    let command = AdminCommand::Subscribers { channel: channel(&name)?, page: asked.page()? };
+    shown(ask(caller, (&hub, &edge), &asked, command).await?)
+}
+
+pub(super) async fn history(
+    Asking(caller): Asking,
+    hub: HubHandle,
+    edge: web::Data<Edge>,
+    (asked, name, request): (Query, web::Path<String>, HttpRequest),
+) -> Result<HttpResponse, Refusal> {
+    let command = AdminCommand::History { channel: channel(&name)?, limit: asked.page()?.limit };
+    Ok(written(200, &request, &ask(caller, (&hub, &edge), &asked, command).await?))
+}
+
+pub(super) async fn publish(
+    Asking(caller): Asking,
+    hub: HubHandle,
+    edge: web::Data<Edge>,
+    (asked, body): (Query, web::Bytes),
+) -> Answer {
+    let wish: Publication = read(&body)?;
+    let (channel, event) = (need("channel", wish.channel)?, need("event", wish.event)?);
+    let command = AdminCommand::Publish { channel, event, data: wish.data.to_string().into() };
+    shown(ask(caller, (&hub, &edge), &asked, command).await?)
+}
+
+pub(super) async fn broadcast(
+    Asking(caller): Asking,
+    hub: HubHandle,
+    edge: web::Data<Edge>,
+    (asked, body): (Query, web::Bytes),
+) -> Answer {
+    let command = AdminCommand::Broadcast(read::<Announcement>(&body)?.notice()?);
+    shown(ask(caller, (&hub, &edge), &asked, command).await?)
+}
+
+pub(super) async fn broadcast_all(
+    Asking(caller): Asking,
+    hub: HubHandle,
+    edge: web::Data<Edge>,
+    (asked, body): (Query, web::Bytes),
+) -> Answer {
+    let command = AdminCommand::BroadcastAll(read::<Announcement>(&body)?.notice()?);
+    shown(ask(caller, (&hub, &edge), &asked, command).await?)
+}
