@@ -4,6 +4,7 @@ mod checks;
 mod identity;
 mod layers;
 mod print;
+mod spending;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::domain::tool_call::ToolPolicy;
 pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, load};
 pub use print::print;
+pub use spending::{Budget, Prices, Spending};
 
 /// All defaults, every key commented: what `config.default.toml` says.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -46,6 +48,8 @@ pub struct Config {
     pub pairing: Pairing,
     pub database: Database,
     pub providers: Providers,
+    pub spending: Spending,
+    pub budgets: BTreeMap<String, Budget>,
     pub agents: BTreeMap<String, Agent>,
     pub tools: BTreeMap<String, Tool>,
     pub log: Log,

@@ -80,7 +80,7 @@ async fn start(config: Config, settings: StoreSettings) -> Result<Running, Strin
     let shared = Shared {
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
-        settings: Arc::new(settings::hub(&config)),
+        settings: Arc::new(settings::hub(&config).map_err(|error| error.0)?),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;

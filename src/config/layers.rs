@@ -8,7 +8,7 @@ use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, checks, identity};
+use super::{Config, ConfigError, DEFAULTS, checks, identity, spending};
 
 /// What the command line said about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +87,7 @@ impl Provider for File {
     }
 }
 
-fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
+pub(super) fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
     // Not through `extract`: its values would carry the mark of another source.
     let parsed = Toml::string(text).data().map_err(|error| match error.kind {
         Kind::Message(words) => ConfigError(format!("{source} cannot be read: {}", words.trim_end())),
@@ -128,6 +128,9 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     for issuer in named_in("auth.issuers", layers.iter().map(|f| &f.dict), &variables) {
         figment = figment.join(template(&defaults, "auth.issuers", identity::TEMPLATE, &issuer));
     }
+    for budget in named_in("budgets", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "budgets", spending::TEMPLATE, &budget));
+    }
     figment = layers.into_iter().fold(figment, Figment::merge);
     figment = variables.into_iter().chain(flagged).fold(figment, Figment::merge);
     let mut config: Config = figment.extract().map_err(|error| sentence(&error))?;
@@ -136,7 +139,13 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     if config.auth.issuers.get(identity::TEMPLATE).is_some_and(|issuer| issuer.issuer.is_empty()) {
         config.auth.issuers.remove(identity::TEMPLATE);
     }
+    if config.budgets.get(spending::TEMPLATE).is_some_and(|budget| !budget.has_limit()) {
+        config.budgets.remove(spending::TEMPLATE);
+    }
     checks::values(&config)?;
+    if !config.spending.prices.is_empty() {
+        config.spending.table = spending::read(&config.spending.prices)?;
+    }
     Ok(Loaded { config, warnings, layers: figment })
 }
 

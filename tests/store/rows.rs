@@ -67,7 +67,7 @@ fn full_settings() -> Settings {
     settings.thinking = ThinkingLevel::Xhigh;
     settings.channel = Some("websocket".into());
     settings.next_turn_no = 3;
-    settings.usage = Usage { input: 1, output: 2, cache_read: 3, cache_write: 4, cost: Some(0.25) };
+    settings.usage = Usage { input: 1, output: 2, cache_read: 3, cache_write: 4, cost: Some(250_000) };
     settings.updated_at = Timestamp(9_000);
     settings
 }
@@ -115,7 +115,7 @@ async fn every_row_comes_back(ground: Ground) {
     answer.superseded = true;
     answer.provider = Some("demo".into());
     answer.model = Some("large".into());
-    answer.usage = Some(Usage { input: 5, output: 6, cache_read: 7, cache_write: 8, cost: Some(1.0) });
+    answer.usage = Some(Usage { input: 5, output: 6, cache_read: 7, cache_write: 8, cost: Some(1_000_000) });
     let asked = pending_approval(&waiting, PartId(next()));
     answer.parts = every_body(asked.id).into_iter().zip(0..).map(|(body, index)| part(index, body)).collect();
     let todo = |state: TodoState| Todo { id: state.name().into(), content: "do \"it\"".into(), state };

@@ -17,6 +17,7 @@ use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
 };
 use crate::domain::event::{ChannelSnapshot, Event};
+use crate::domain::generation::Model;
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture};
 use crate::domain::ids::{ApprovalId, ConversationId, ProjectId, Source, SystemSource};
 use crate::domain::policy::{self, Operation};
@@ -154,6 +155,7 @@ impl LocalHub {
                         let name = p.name().to_owned();
                         p.models()
                             .iter()
+                            .filter(|m| m.id != Model::OTHERS)
                             .map(move |m| ModelInfo {
                                 id: m.id.clone(),
                                 provider: name.clone(),
