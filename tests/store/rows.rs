@@ -7,6 +7,7 @@ use switchboard::domain::ids::*;
 use switchboard::domain::message::*;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
+use switchboard::domain::spending::{Refusal, Unit};
 use switchboard::domain::tool_call::*;
 use switchboard::domain::turn::*;
 use switchboard::domain::usage::Usage;
@@ -72,6 +73,18 @@ fn full_settings() -> Settings {
     settings
 }
 
+fn refusal() -> Refusal {
+    Refusal {
+        budget: "daily".into(),
+        unit: Unit::Micros,
+        limit: 10,
+        used: 1 << 59,
+        held: 0,
+        asked: 7,
+        renews: Timestamp(86_400_000),
+    }
+}
+
 fn full_turn() -> Turn {
     let mut ended = turn(1, TurnState::Stopped);
     ended.answer = Some(MessageId(next()));
@@ -81,6 +94,7 @@ fn full_turn() -> Turn {
     ended.retry_of = Some(TurnId(next()));
     ended.receipt = Some(Receipt { closed_at: Timestamp(7), bytes_after: 0, kept_bytes: 12 });
     ended.error = Some("why".into());
+    ended.refusal = Some(Box::new(refusal()));
     ended.started_at = Some(Timestamp(5));
     ended.ended_at = Some(Timestamp(8));
     ended
