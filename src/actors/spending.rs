@@ -119,11 +119,14 @@ impl Till {
         let (id, organization) = (SystemSource.next_id(), self.spender.organization.clone());
         let at = SystemSource.now();
         let wish = Reservation { organization: organization.clone(), id, accounts, most, least, at };
+        let held = Held { store: self.store.clone(), organization, id, price, input };
         match self.store.reserve(wish).await {
-            Ok(Ok(())) => Ok(Held { store: self.store.clone(), organization, id, price, input }),
+            Ok(Ok(())) => Ok(held),
             Ok(Err(refusal)) => Err(Refused { why: over_budget(&refusal).message, refusal: Some(Box::new(refusal)) }),
             Err(fault) => {
                 tracing::error!(%fault, "what a call may cost could not be written: it is not made");
+                // It is not known whether it was written; nothing was spent.
+                held.settle(&Heard::default(), false, false);
                 Err(Refused { why: "the budgets cannot be read at the moment".into(), refusal: None })
             }
         }
