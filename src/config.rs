@@ -6,6 +6,7 @@ mod layers;
 mod live;
 mod print;
 mod runtime;
+mod spending;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use layers::{Flags, Loaded, environment, load};
 pub use live::Live;
 pub use print::print;
 pub use runtime::{Adopted, Patched, Stored, changeable};
+pub use spending::{Budget, Prices, Spending};
 
 /// All defaults, every key commented: what `config.default.toml` says.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -50,6 +52,8 @@ pub struct Config {
     pub pairing: Pairing,
     pub database: Database,
     pub providers: Providers,
+    pub spending: Spending,
+    pub budgets: BTreeMap<String, Budget>,
     pub agents: BTreeMap<String, Agent>,
     pub tools: BTreeMap<String, Tool>,
     pub log: Log,

@@ -5,6 +5,8 @@ mod postgres;
 
 #[path = "store/audit.rs"]
 mod audit;
+#[path = "store/budgets.rs"]
+mod budgets;
 #[path = "store/changes.rs"]
 mod changes;
 #[path = "store/devices.rs"]

@@ -1,15 +1,18 @@
 //! The agent session: drives one provider stream and the tools of one conversation.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::time::Instant;
 
 use actix::prelude::*;
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+use super::spending::{Heard, Till};
 use super::with_kit;
-use crate::domain::conversation::{Run, ToolReport};
+use crate::domain::conversation::{Refused, Run, ToolReport};
 use crate::domain::generation::{Prompt, ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
 use crate::domain::ids::{PartId, Source, SystemSource, Timestamp};
 use crate::providers::EventStream;
@@ -34,6 +37,11 @@ pub enum Report {
         run: Run,
         end: Result<StopReason, ProviderFault>,
     },
+    /// The request was not made.
+    Refused {
+        run: Run,
+        refused: Refused,
+    },
     /// The request was cancelled, and its connection is closed.
     UpstreamClosed {
         run: Run,
@@ -52,6 +60,8 @@ pub struct Generate {
     pub run: Run,
     pub provider: String,
     pub prompt: Prompt,
+    /// Where budgets apply.
+    pub till: Option<Till>,
     /// Fired by the conversation: the upstream is closed at once.
     pub cancel: CancellationToken,
 }
@@ -105,11 +115,24 @@ impl Handler<Generate> for AgentSession {
 
     fn handle(&mut self, ask: Generate, _: &mut Self::Context) {
         let conversation = self.conversation.clone();
-        let Generate { run, provider, prompt, cancel } = ask;
+        let Generate { run, provider, mut prompt, till, cancel } = ask;
         self.upstream = Some(cancel.clone());
         actix_rt::spawn(async move {
             let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
+            let mut held = None;
+            if let (Some(till), Some(provider)) = (till, &found) {
+                // Not cut off by a stop: what is held would never be settled.
+                match till.hold(&**provider, &mut prompt).await {
+                    Ok(hold) => held = Some(hold),
+                    Err(refused) => {
+                        let _ = conversation.send(Report::Refused { run, refused }).await;
+                        return;
+                    }
+                }
+            }
             let (said, name) = (conversation.clone(), provider.clone());
+            let heard = Rc::new(Cell::new(Heard::default()));
+            let ear = heard.clone();
             let generation = async move {
                 let Some(provider) = found else {
                     return Err(internal(&format!("no provider is named {name}")));
@@ -118,7 +141,7 @@ impl Handler<Generate> for AgentSession {
                 let stream = provider.stream(prompt).await?;
                 let seconds = begun.elapsed().as_secs_f64();
                 metrics::histogram!(telemetry::FIRST_TOKEN_SECONDS, "provider" => name).record(seconds);
-                relay(run, stream, &said).await
+                relay(run, stream, &said, &ear).await
             };
             // A provider that panics ends its step, not the hub.
             let generation = AssertUnwindSafe(generation).catch_unwind();
@@ -134,6 +157,10 @@ impl Handler<Generate> for AgentSession {
             };
             metrics::counter!(telemetry::PROVIDER_REQUESTS, "provider" => provider, "outcome" => outcome).increment(1);
             // The stream is dropped by now, and with it the connection.
+            if let Some(held) = held {
+                let heard = heard.get();
+                held.settle(&heard, matches!(end, Some(Ok(_))), end.is_none() || heard.bytes > 0);
+            }
             let report = match end {
                 None => Report::UpstreamClosed { run, at: SystemSource.now() },
                 Some(end) => Report::StepEnded { run, end },
@@ -145,7 +172,12 @@ impl Handler<Generate> for AgentSession {
 
 /// Hands on what the model says. One batch is under way at a time: a conversation that waits for its disk slows the
 /// model's socket down, and nothing piles up.
-async fn relay(run: Run, stream: EventStream, conversation: &Recipient<Report>) -> Result<StopReason, ProviderFault> {
+async fn relay(
+    run: Run,
+    stream: EventStream,
+    conversation: &Recipient<Report>,
+    heard: &Cell<Heard>,
+) -> Result<StopReason, ProviderFault> {
     let mut chunks = stream.ready_chunks(BATCH);
     let mut reason = None;
     while let Some(chunk) = chunks.next().await {
@@ -154,7 +186,10 @@ async fn relay(run: Run, stream: EventStream, conversation: &Recipient<Report>) 
         for event in chunk {
             match event {
                 Ok(StreamEvent::Ended(end)) => reason = Some(end),
-                Ok(event) => join(&mut events, event),
+                Ok(event) => {
+                    heard.set(heard.get().and(&event));
+                    join(&mut events, event);
+                }
                 Err(error) => {
                     fault = Some(error);
                     break;

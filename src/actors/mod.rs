@@ -15,6 +15,7 @@ pub mod conversation;
 mod expiry;
 pub mod hub;
 pub mod registry;
+pub mod spending;
 pub mod standing;
 mod underway;
 
@@ -50,6 +51,7 @@ pub struct HubSettings {
     pub subscriptions: usize,
     pub requests_in_flight: usize,
     pub message_bytes: usize,
+    pub spending: Arc<spending::SpendingRules>,
 }
 
 impl HubSettings {

@@ -312,8 +312,8 @@ mod tests {
     use super::*;
     use crate::domain::principal::Role;
 
-    fn alice(credential: Credential) -> Arc<Principal> {
-        Arc::new(Principal {
+    fn alice(credential: Credential) -> Caller {
+        let principal = Arc::new(Principal {
             organization: OrganizationId::parse("acme").unwrap(),
             user: UserId::parse("alice").unwrap(),
             role: Role::Member,
@@ -321,7 +321,8 @@ mod tests {
             permissions: Vec::new(),
             credential,
             expires_at: None,
-        })
+        });
+        Caller { principal, request_id: "1".into(), origin: "/ws from 127.0.0.1".into() }
     }
 
     /// Answers with what `say` says about the question of that number; the numbers that were asked.

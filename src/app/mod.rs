@@ -87,7 +87,7 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let shared = Shared {
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
-        settings: Live::new(Arc::new(settings::hub(&config))),
+        settings: Live::new(Arc::new(settings::hub(&config).map_err(|error| error.0)?)),
         reload: settings::reload(tuning.clone()),
     };
     // What cannot be built is said now, not by a worker.

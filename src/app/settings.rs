@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use crate::actors::spending::SpendingRules;
 use crate::actors::{HubSettings, Reload, WorkerKit};
-use crate::config::{Busy, Config, Live, LlmApi};
+use crate::config::{Busy, Config, ConfigError, Live, LlmApi};
 use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
@@ -24,10 +25,16 @@ const SESSION_RING: usize = 256 << 10;
 /// An idle conversation that nobody watches leaves memory after this.
 const REST_AFTER: Duration = Duration::from_secs(300);
 
-pub fn hub(config: &Config) -> HubSettings {
+/// Fails where a budget makes no sense, which the configuration was checked for.
+pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
     let limits = &config.limits;
     let channels = &config.channels;
-    HubSettings {
+    let spending = SpendingRules {
+        budgets: config.budget_rules()?,
+        answer_tokens: config.spending.answer_tokens,
+        refuse_unpriced: config.spending.refuse_unpriced,
+    };
+    Ok(HubSettings {
         agents: agents(config),
         approval_timeout: millis(config.approvals.timeout_seconds),
         approval_grace: millis(config.approvals.grace_seconds),
@@ -51,14 +58,18 @@ pub fn hub(config: &Config) -> HubSettings {
         subscriptions: limits.subscriptions,
         requests_in_flight: limits.requests_in_flight,
         message_bytes: limits.message_bytes,
-    }
+        spending: Arc::new(spending),
+    })
 }
 
 /// What follows where the configuration is changed while the hub runs, for all workers.
 pub fn apply(limits: Arc<Limits>, settings: Live<HubSettings>) -> impl Fn(&Config) + Send + Sync {
     move |config| {
         limits.set(&config.limits);
-        settings.set(Arc::new(hub(config)));
+        match hub(config) {
+            Ok(fresh) => settings.set(Arc::new(fresh)),
+            Err(error) => tracing::error!(error = error.0, "the changed configuration does not reach the conversations"),
+        }
         telemetry::set_level(config.log.level);
     }
 }
@@ -114,20 +125,21 @@ pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
     };
     let mut transport = transport;
     transport.retry.attempts = from.retries.saturating_add(1);
-    let api = |api: &LlmApi| ApiSettings {
+    let known = |provider: &str| config.spending.table.get(provider).cloned().unwrap_or_default();
+    let api = |name: &str, api: &LlmApi| ApiSettings {
         base_url: api.base_url.clone(),
         api_key: Some(api.api_key.clone()).filter(|key| !key.expose_secret().is_empty()),
         model: api.model.clone(),
-        models: Vec::new(),
+        models: known(name),
         transport: transport.clone(),
     };
     let demo = DemoSettings { interval: Duration::from_millis(from.demo.word_interval_ms) };
     let mut list = vec![("demo".to_owned(), ProviderSettings::Demo(demo))];
     if from.openai.configured {
-        list.push(("openai".to_owned(), ProviderSettings::OpenAi(api(&from.openai))));
+        list.push(("openai".to_owned(), ProviderSettings::OpenAi(api("openai", &from.openai))));
     }
     if from.anthropic.configured {
-        list.push(("anthropic".to_owned(), ProviderSettings::Anthropic(api(&from.anthropic))));
+        list.push(("anthropic".to_owned(), ProviderSettings::Anthropic(api("anthropic", &from.anthropic))));
     }
     let mut fetch = HttpFetchSettings::default();
     if let Some(tool) = config.tools.get("http_fetch") {

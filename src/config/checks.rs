@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, identity};
+use super::{Config, ConfigError, identity, spending};
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
 
@@ -21,6 +21,7 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
         ["auth", "issuers", name, rest @ ..] if is_name(name) => {
             find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
+        ["budgets", name, rest @ ..] if is_name(name) => find(defaults, &[&["budgets", spending::TEMPLATE], rest]),
         ["auth", "roles", _] => find(defaults, &[&["auth", "roles", "user"]]),
         keys => find(defaults, &[keys]),
     }
@@ -35,7 +36,7 @@ fn find<'a>(defaults: &'a Dict, keys: &[&[&str]]) -> Option<&'a Value> {
     Some(value)
 }
 
-/// Names of agents, tools and issuers: they are part of keys and of what a model reads.
+/// Names of agents, tools, issuers and budgets: they are part of keys and of what a model reads.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
@@ -177,6 +178,7 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
         }
     }
     identity::check(&config.auth)?;
+    spending::check(config)?;
     agents_and_tools(config)
 }
 

@@ -8,7 +8,7 @@ use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, checks, identity};
+use super::{Config, ConfigError, DEFAULTS, checks, identity, spending};
 
 /// What the command line said about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +31,7 @@ pub struct Loaded {
     pub(super) below: Figment,
     /// ... and is beaten by the environment and by flags.
     pub(super) above: Vec<One>,
-    flags: Flags,
+    pub(super) flags: Flags,
 }
 
 impl Loaded {
@@ -107,7 +107,7 @@ impl Provider for File {
     }
 }
 
-fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
+pub(super) fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
     // Not through `extract`: its values would carry the mark of another source.
     let parsed = Toml::string(text).data().map_err(|error| match error.kind {
         Kind::Message(words) => ConfigError(format!("{source} cannot be read: {}", words.trim_end())),
@@ -153,9 +153,15 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     for issuer in named_in("auth.issuers", layers.iter().map(|f| &f.dict), &variables) {
         figment = figment.join(template(&defaults, "auth.issuers", identity::TEMPLATE, &issuer));
     }
+    for budget in named_in("budgets", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "budgets", spending::TEMPLATE, &budget));
+    }
     let below = layers.into_iter().fold(figment, Figment::merge);
     let above: Vec<One> = variables.into_iter().chain(flagged).collect();
-    let (config, layers) = stacked(&below, &[], &above)?;
+    let (mut config, layers) = stacked(&below, &[], &above)?;
+    if !config.spending.prices.is_empty() {
+        config.spending.table = spending::read(&config.spending.prices)?;
+    }
     Ok(Loaded { config, warnings, defaults, layers, below, above, flags: flags.clone() })
 }
 
@@ -167,6 +173,9 @@ pub(super) fn stacked(below: &Figment, between: &[One], above: &[One]) -> Result
     config.providers.anthropic.configured = was_set(&figment, "anthropic");
     if config.auth.issuers.get(identity::TEMPLATE).is_some_and(|issuer| issuer.issuer.is_empty()) {
         config.auth.issuers.remove(identity::TEMPLATE);
+    }
+    if config.budgets.get(spending::TEMPLATE).is_some_and(|budget| !budget.has_limit()) {
+        config.budgets.remove(spending::TEMPLATE);
     }
     checks::values(&config)?;
     Ok((config, figment))

@@ -112,8 +112,15 @@ impl Loaded {
             Ok(One { source: STORED.into(), path: path.clone(), value })
         };
         let between = stored.0.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-        let (config, layers) = stacked(&self.below, &between, &self.above)?;
+        let (config, layers) = self.restacked(&self.below, &between)?;
         Ok(Self { config, layers, ..self.clone() })
+    }
+
+    /// Prices stay those of the start: their file is read then.
+    fn restacked(&self, below: &Figment, between: &[One]) -> Result<(Config, Figment), ConfigError> {
+        let (mut config, layers) = stacked(below, between, &self.above)?;
+        config.spending.table = self.config.spending.table.clone();
+        Ok((config, layers))
     }
 
     /// The same without what can no longer be used, with a sentence about each that was left out.
@@ -264,7 +271,7 @@ impl Loaded {
             now.push(path.clone());
         }
         later.sort();
-        let (config, layers) = stacked(&below, &[], &self.above)?;
+        let (config, layers) = self.restacked(&below, &[])?;
         Ok(Adopted { loaded: Self { config, layers, below, ..self.clone() }, now, later })
     }
 }

@@ -49,25 +49,39 @@ pub struct Model {
     pub price: Option<Price>,
 }
 
-/// US dollars for a million tokens of each kind.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+impl Model {
+    /// The id that stands for all models of a provider that are not listed by their own.
+    pub const OTHERS: &'static str = "*";
+}
+
+/// What a million tokens of each kind cost, in millionths of a US dollar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Price {
-    pub input: f64,
-    pub output: f64,
-    pub cache_read: f64,
-    pub cache_write: f64,
+    pub input: u64,
+    pub output: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
 }
 
 impl Price {
-    /// What `usage` costs, in US dollars.
-    pub fn of(&self, usage: &Usage) -> f64 {
+    /// What `usage` costs, in millionths of a US dollar; a begun one counts whole.
+    pub fn of(&self, usage: &Usage) -> u64 {
         let kinds = [
             (usage.input, self.input),
             (usage.output, self.output),
             (usage.cache_read, self.cache_read),
             (usage.cache_write, self.cache_write),
         ];
-        kinds.iter().map(|(tokens, price)| *tokens as f64 * price / 1e6).sum()
+        let sum = kinds.iter().fold(0u128, |sum, (tokens, price)| {
+            sum.saturating_add(u128::from(*tokens).saturating_mul(u128::from(*price)))
+        });
+        u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// What so many tokens cost at most, whichever kind of input they turn out to be.
+    pub fn most(&self, input: u64, output: u64) -> u64 {
+        let dearest = self.input.max(self.cache_read).max(self.cache_write);
+        Price { input: dearest, ..*self }.of(&Usage { input, output, ..Usage::default() })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod principal;
 pub mod record;
 pub mod settings;
+pub mod spending;
 pub mod tool_call;
 pub mod turn;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! A turn: one prompt and all that the agent does until it ends.
 
 use super::ids::{MessageId, Timestamp, TurnId, UserId};
+use super::spending::Refusal;
 use super::usage::Usage;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +105,8 @@ pub struct Turn {
     pub receipt: Option<Receipt>,
     /// Why it failed.
     pub error: Option<String>,
+    /// The budget that refused it, where that is why.
+    pub refusal: Option<Box<Refusal>>,
     /// The request id of the message that began it: the same in logs, audit rows, approvals and provider calls.
     pub correlation_id: String,
     pub created_at: Timestamp,

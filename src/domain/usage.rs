@@ -8,8 +8,8 @@ pub struct Usage {
     pub output: u64,
     pub cache_read: u64,
     pub cache_write: u64,
-    /// US dollars, where the price is known.
-    pub cost: Option<f64>,
+    /// Millionths of a US dollar, where the price is known.
+    pub cost: Option<u64>,
 }
 
 impl Usage {
@@ -24,7 +24,7 @@ impl Usage {
         self.cache_write += other.cache_write;
         self.cost = match (self.cost, other.cost) {
             (None, None) => None,
-            (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
+            (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
         };
     }
 }

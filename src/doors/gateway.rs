@@ -114,12 +114,17 @@ pub(super) fn end(conversation: ConversationId, turn: &Turn) -> Option<wf::Serve
         }
         TurnState::Failed | TurnState::Interrupted => {
             let message = turn.error.clone().unwrap_or_else(|| "the turn was interrupted".to_owned());
+            let refusal = turn.refusal.as_ref().map(|refusal| refusal.fault(turn.ended_at.unwrap_or(refusal.renews)));
+            let (code, details) = match refusal {
+                Some(fault) => (fault.code.name(), fault.details),
+                None => (turn.state.name(), None),
+            };
             Some(wf::ServerFrame::Error(wf::ErrorFrame {
-                code: Some(turn.state.name().to_owned()),
+                code: Some(code.to_owned()),
                 message,
                 channel: None,
                 id: None,
-                details: None,
+                details,
                 session_id: Some(conversation.to_string()),
                 turn_id: Some(turn.id.to_string()),
             }))

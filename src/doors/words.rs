@@ -11,6 +11,7 @@ use crate::domain::generation::{ThinkingLevel, ToolSpec};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::message::{Attachment, AttachmentKind, Author, Message, MessageState, Part, PartBody};
 use crate::domain::settings::{ConversationState, Project, Settings, Todo, TodoState, Visibility};
+use crate::domain::spending::Refusal;
 use crate::domain::tool_call::{ToolCallState, ToolPolicy};
 use crate::domain::turn::{Receipt, Turn, TurnState};
 use crate::domain::usage::Usage;
@@ -55,8 +56,13 @@ pub fn usage(usage: &Usage) -> w::Usage {
         cache_read: usage.cache_read,
         cache_write: usage.cache_write,
         total: usage.total(),
-        cost: usage.cost,
+        cost: usage.cost.map(dollars),
     }
+}
+
+/// The one place where money becomes a fraction.
+fn dollars(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 pub fn project(project: &Project) -> w::Project {
@@ -148,6 +154,19 @@ pub fn receipt(receipt: &Receipt, used: &Usage) -> w::Receipt {
     }
 }
 
+fn refusal(refusal: &Refusal) -> w::BudgetRefusal {
+    let shown = |amount: u64| refusal.shown(amount).as_f64().unwrap_or_default();
+    w::BudgetRefusal {
+        budget: refusal.budget.clone(),
+        unit: refusal.unit.name().to_owned(),
+        limit: shown(refusal.limit),
+        used: shown(refusal.used),
+        held: shown(refusal.held),
+        asked: shown(refusal.asked),
+        renews_at: refusal.renews.to_rfc3339(),
+    }
+}
+
 pub fn turn(turn: &Turn) -> w::Turn {
     w::Turn {
         id: turn.id.to_string(),
@@ -159,6 +178,7 @@ pub fn turn(turn: &Turn) -> w::Turn {
         usage: (turn.steps > 0).then(|| usage(&turn.usage)),
         receipt: turn.receipt.as_ref().map(|r| receipt(r, &turn.usage)),
         error: turn.error.clone(),
+        refusal: turn.refusal.as_deref().map(refusal),
         retry_of: turn.retry_of.map(|t| t.to_string()),
         created_at: turn.created_at.to_rfc3339(),
         started_at: turn.started_at.map(|t| t.to_rfc3339()),
@@ -257,6 +277,7 @@ pub fn turn_ended(turn: &Turn) -> we::TurnEnded {
         usage: (turn.steps > 0).then(|| usage(&turn.usage)),
         receipt: turn.receipt.as_ref().map(|r| receipt(r, &turn.usage)),
         error: turn.error.clone(),
+        refusal: turn.refusal.as_deref().map(refusal),
     }
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use protocol::frames as wf;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 
 use super::Edge;
@@ -25,7 +25,7 @@ use crate::auth::Authenticator;
 use crate::domain::channel::Channel;
 use crate::domain::command::{Caller, Command, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::{DialectId, Listen, Stay};
-use crate::domain::ids::{ConversationId, MessageId, TurnId};
+use crate::domain::ids::{ConversationId, MessageId, Source, SystemSource, TurnId};
 use crate::domain::message::Message;
 use crate::domain::turn::{Turn, TurnState};
 use crate::doors::{ENDS, STREAMED, rest};
@@ -86,7 +86,14 @@ impl Waiter {
             }
             TurnState::Failed | TurnState::Interrupted => {
                 let why = turn.error.clone().unwrap_or_else(|| "the turn was interrupted".to_owned());
-                let details = json!({ "turnId": turn.id.to_string(), "state": turn.state.name() });
+                let mut details = json!({ "turnId": turn.id.to_string(), "state": turn.state.name() });
+                if let Some(refusal) = &turn.refusal {
+                    let mut fault = refusal.fault(SystemSource.now());
+                    if let (Some(Value::Object(more)), Some(all)) = (&mut fault.details, details.as_object_mut()) {
+                        more.append(all);
+                    }
+                    return Err(fault);
+                }
                 Err(Fault::unavailable(why).with_details(details))
             }
             _ => Ok(Answered { message: sent.message, turn, answer }),

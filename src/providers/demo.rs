@@ -82,6 +82,10 @@ impl Provider for Demo {
         Model { id: id.to_owned(), ..self.models[0].clone() }
     }
 
+    fn answer_limit(&self, prompt: &Prompt) -> Option<u64> {
+        Some(Script::of(prompt).words)
+    }
+
     fn stream(&self, prompt: Prompt) -> LocalBoxFuture<'static, Result<EventStream, ProviderFault>> {
         let script = Script::of(&prompt);
         let interval = if script.slow { self.interval * 10 } else { self.interval };
@@ -126,7 +130,7 @@ impl Script {
             _ => script.say("There is nothing to answer."),
         }
         let calls = script.beats.iter().any(|b| matches!(b, Ok(StreamEvent::ToolCall { .. })));
-        let usage = Usage { input: words_of(prompt), output: script.words, cost: Some(0.0), ..Usage::default() };
+        let usage = Usage { input: words_of(prompt), output: script.words, cost: Some(0), ..Usage::default() };
         script.beats.push(Ok(StreamEvent::Usage(usage)));
         script.beats.push(Ok(StreamEvent::Ended(if calls { StopReason::ToolUse } else { StopReason::EndTurn })));
         if let Some(failing) = script.beats.iter().position(Result::is_err) {

@@ -21,7 +21,7 @@ pub use self::http::TransportSettings;
 pub use self::session::EventStream;
 #[cfg(doc)]
 use crate::domain::generation::StreamEvent;
-use crate::domain::generation::{Model, Prompt, ProviderFault};
+use crate::domain::generation::{Model, Prompt, ProviderFault, ThinkingLevel};
 use crate::error::{Code, Fault};
 
 /// A client of one API, on one worker.
@@ -38,11 +38,28 @@ pub trait Provider {
     /// What is known about `id`, or what is assumed about a model that is not listed.
     fn model(&self, id: &str) -> Model;
 
+    /// Tokens that an answer to `prompt` may have at most, thinking included, as the request will say it; `None` where it
+    /// will say nothing and the API decides.
+    fn answer_limit(&self, prompt: &Prompt) -> Option<u64>;
+
     /// Starts one generation. The future ends with the model's first token, or with the fault after the last try;
     /// from then on nothing is tried again. After `Ended` or an error the stream gives nothing more.
     ///
     /// Dropping the future or the stream closes the upstream connection at once.
     fn stream(&self, prompt: Prompt) -> LocalBoxFuture<'static, Result<EventStream, ProviderFault>>;
+}
+
+/// A model as it is listed, else as those that are not, else as may be assumed: with a context window of so many tokens.
+fn known(models: &[Model], id: &str, window: u32) -> Model {
+    let listed = |id: &str| models.iter().find(|model| model.id == id).cloned();
+    let others = || listed(Model::OTHERS).map(|others| Model { id: id.to_owned(), ..others });
+    listed(id).or_else(others).unwrap_or_else(|| Model {
+        id: id.to_owned(),
+        context_window: window,
+        max_output: None,
+        thinking: ThinkingLevel::ALL.to_vec(),
+        price: None,
+    })
 }
 
 /// What a provider needs to reach an API, whichever it speaks.

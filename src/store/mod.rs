@@ -3,6 +3,7 @@
 
 mod apply;
 mod audit;
+mod budgets;
 mod changes;
 mod connection;
 mod devices;
@@ -38,12 +39,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{Pool, R2D2Connection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::audit::AuditQuery;
+pub use self::budgets::Reservation;
 use self::connection::{AnyConnection, Backend, Readers};
 use self::fault::JobFault;
 pub use self::fault::{CommitFault, StoreFault};
@@ -201,6 +204,11 @@ impl Store {
         let tails = Arc::new(Tails::default());
         if owner {
             remember(&mut connection, &tails)?;
+            // An owner is alone: whoever had a call under way is gone.
+            let left = settle_left(&mut connection)?;
+            if left > 0 {
+                tracing::info!(left, "calls that the last run had under way are booked with the least they used");
+            }
         }
         let checkpoints = match backend {
             Backend::Sqlite(_) => Some(Checkpoints::start(&backend)?),
@@ -288,14 +296,28 @@ impl Store {
         &self,
         write: impl FnOnce(&mut AnyConnection) -> Result<T, JobFault> + Send + 'static,
     ) -> Result<T, CommitFault> {
+        self.write_now(write).await
+    }
+
+    /// The same, queued before the first await.
+    fn write_now<T: Send + 'static, W>(
+        &self,
+        write: W,
+    ) -> impl Future<Output = Result<T, CommitFault>> + Send + use<T, W>
+    where
+        W: FnOnce(&mut AnyConnection) -> Result<T, JobFault> + Send + 'static,
+    {
         let (sender, mut receiver) = oneshot::channel();
         let call = move |connection: &mut AnyConnection| {
             let value = write(connection)?;
             let _ = sender.send(value);
             Ok(())
         };
-        self.enqueue(Work::Call(Box::new(call))).await?;
-        receiver.try_recv().map_err(|_| CommitFault::Unavailable("the writer gave no answer".into()))
+        let written = self.enqueue(Work::Call(Box::new(call)));
+        async move {
+            written.await?;
+            receiver.try_recv().map_err(|_| CommitFault::Unavailable("the writer gave no answer".into()))
+        }
     }
 
     /// Runs `read` on a thread that may block.
@@ -385,6 +407,17 @@ fn migrate(connection: &mut AnyConnection) -> Result<(), StoreFault> {
     };
     done.map(|steps| tracing::info!(steps, "the tables are up to date"))
         .map_err(|e| StoreFault::Unavailable(format!("cannot bring the tables up to date: {e}")))
+}
+
+/// Books the calls that the last run had under way.
+fn settle_left(connection: &mut AnyConnection) -> Result<usize, StoreFault> {
+    connection.batch_execute(match connection {
+        AnyConnection::Sqlite(_) => "begin immediate",
+        AnyConnection::Postgres(_) => "begin",
+    })?;
+    let settled = budgets::settle_left(connection);
+    connection.batch_execute(if settled.is_ok() { "commit" } else { "rollback" })?;
+    settled.map_err(|fault| StoreFault::Unavailable(fault.judge().0.to_string()))
 }
 
 /// Finds the tails that the last run left.

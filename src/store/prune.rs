@@ -11,6 +11,8 @@ use crate::domain::ids::Timestamp;
 const AT_ONCE: usize = 500;
 /// How long a change of rights can be read, milliseconds.
 const CHANGES_KEPT: i64 = 3_600_000;
+/// How long the books of budgets are kept, milliseconds: 400 days.
+const BOOKS_KEPT: i64 = 400 * 86_400_000;
 
 /// How long things are kept that do not end by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub struct Pruned {
     pub tickets: usize,
     pub revoked_tokens: usize,
     pub changes: usize,
+    pub books: usize,
 }
 
 /// Rows of `table` whose `age` is before a moment, and for which `besides` holds; there `it` is the row.
@@ -79,6 +82,7 @@ const TOKENS: Rule = Rule::new("revoked_token", "organization_id, token_id", "ex
 /// The newest one stays: who reads on from it must not be told of a lower number.
 const CHANGES: Rule =
     Rule { besides: "n < (select max(n) from identity_change)", ..Rule::new("identity_change", "n", "at") };
+const BOOKS: Rule = Rule::new("budget_book", "organization_id, budget, subject, begins_at", "begins_at");
 
 impl Store {
     /// Forgets what has ended and what is old, of the whole hub. The audit log is not among it: it is kept for ever.
@@ -96,6 +100,7 @@ impl Store {
             tickets: self.forget(TICKETS, now).await?,
             revoked_tokens: self.forget(TOKENS, now).await?,
             changes: self.forget(CHANGES, now.plus_millis(-CHANGES_KEPT)).await?,
+            books: self.forget(BOOKS, now.plus_millis(-BOOKS_KEPT)).await?,
         })
     }
 

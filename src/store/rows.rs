@@ -6,7 +6,7 @@ use diesel::{AsChangeset, Insertable, Queryable, Selectable};
 use serde_json::Value;
 
 use super::fault::StoreFault;
-use super::schema;
+use super::{budgets, schema};
 use crate::domain::approval::{Approval, ApprovalState, Decision};
 use crate::domain::generation::ThinkingLevel;
 use crate::domain::ids::{
@@ -67,14 +67,14 @@ pub(super) fn hash(bytes: Vec<u8>) -> Result<[u8; 32], StoreFault> {
     bytes.try_into().map_err(|bytes: Vec<u8>| corrupt("the length of a hash", &bytes.len()))
 }
 
-fn usage(columns: [i64; 4], cost: Option<f64>) -> Result<Usage, StoreFault> {
+fn usage(columns: [i64; 4], cost: Option<i64>) -> Result<Usage, StoreFault> {
     let [input, output, cache_read, cache_write] = columns;
     Ok(Usage {
         input: number("a token count", input)?,
         output: number("a token count", output)?,
         cache_read: number("a token count", cache_read)?,
         cache_write: number("a token count", cache_write)?,
-        cost,
+        cost: cost.map(|micros| number("a cost", micros)).transpose()?,
     })
 }
 
@@ -97,7 +97,7 @@ pub(super) struct ConversationRow {
     pub output_tokens: i64,
     pub cache_read_tokens: i64,
     pub cache_write_tokens: i64,
-    pub cost: Option<f64>,
+    pub cost_micros: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
 }
@@ -121,7 +121,7 @@ impl From<&Settings> for ConversationRow {
             output_tokens: big(s.usage.output),
             cache_read_tokens: big(s.usage.cache_read),
             cache_write_tokens: big(s.usage.cache_write),
-            cost: s.usage.cost,
+            cost_micros: s.usage.cost.map(big),
             created_at: s.created_at.0,
             updated_at: s.updated_at.0,
         }
@@ -145,7 +145,7 @@ impl TryFrom<ConversationRow> for Settings {
             thinking: word("a thinking level", &r.thinking, ThinkingLevel::parse)?,
             channel: r.channel,
             next_turn_no: number("a turn number", r.next_turn_no)?,
-            usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost)?,
+            usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost_micros)?,
             created_at: Timestamp(r.created_at),
             updated_at: Timestamp(r.updated_at),
         })
@@ -170,10 +170,11 @@ pub(super) struct TurnRow {
     pub output_tokens: i64,
     pub cache_read_tokens: i64,
     pub cache_write_tokens: i64,
-    pub cost: Option<f64>,
+    pub cost_micros: Option<i64>,
     pub retry_of: Option<String>,
     pub receipt: Option<String>,
     pub error: Option<String>,
+    pub refusal: Option<String>,
     pub correlation_id: String,
     pub created_at: i64,
     pub started_at: Option<i64>,
@@ -202,10 +203,11 @@ impl TurnRow {
             output_tokens: big(t.usage.output),
             cache_read_tokens: big(t.usage.cache_read),
             cache_write_tokens: big(t.usage.cache_write),
-            cost: t.usage.cost,
+            cost_micros: t.usage.cost.map(big),
             retry_of: t.retry_of.map(|r| r.to_string()),
             receipt: receipt.map(|r| r.to_string()),
             error: maybe(t.error.as_ref()),
+            refusal: t.refusal.as_deref().map(budgets::refusal_text),
             correlation_id: t.correlation_id.clone(),
             created_at: t.created_at.0,
             started_at: t.started_at.map(|at| at.0),
@@ -235,10 +237,11 @@ impl TryFrom<TurnRow> for Turn {
             user: id(&r.user_id, UserId::parse)?,
             model: r.model,
             steps: number("a step count", r.steps)?,
-            usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost)?,
+            usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost_micros)?,
             retry_of: maybe_id(r.retry_of.as_ref(), TurnId::parse)?,
             receipt: r.receipt.as_deref().map(receipt).transpose()?,
             error: r.error,
+            refusal: r.refusal.as_deref().map(budgets::refusal).transpose()?.map(Box::new),
             correlation_id: r.correlation_id,
             created_at: Timestamp(r.created_at),
             started_at: r.started_at.map(Timestamp),
@@ -266,7 +269,7 @@ pub(super) struct MessageRow {
     pub output_tokens: Option<i64>,
     pub cache_read_tokens: Option<i64>,
     pub cache_write_tokens: Option<i64>,
-    pub cost: Option<f64>,
+    pub cost_micros: Option<i64>,
     pub created_at: i64,
 }
 
@@ -289,7 +292,7 @@ impl MessageRow {
             output_tokens: m.usage.map(|u| big(u.output)),
             cache_read_tokens: m.usage.map(|u| big(u.cache_read)),
             cache_write_tokens: m.usage.map(|u| big(u.cache_write)),
-            cost: m.usage.and_then(|u| u.cost),
+            cost_micros: m.usage.and_then(|u| u.cost).map(big),
             created_at: m.created_at.0,
         }
     }
@@ -301,7 +304,7 @@ impl TryFrom<MessageRow> for Message {
     /// Without its parts.
     fn try_from(r: MessageRow) -> Result<Self, StoreFault> {
         let usage = match (r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens) {
-            (Some(a), Some(b), Some(c), Some(d)) => Some(usage([a, b, c, d], r.cost)?),
+            (Some(a), Some(b), Some(c), Some(d)) => Some(usage([a, b, c, d], r.cost_micros)?),
             _ => None,
         };
         Ok(Self {

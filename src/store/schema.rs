@@ -93,7 +93,7 @@ diesel::table! {
         output_tokens -> BigInt,
         cache_read_tokens -> BigInt,
         cache_write_tokens -> BigInt,
-        cost -> Nullable<Double>,
+        cost_micros -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
     }
@@ -116,10 +116,11 @@ diesel::table! {
         output_tokens -> BigInt,
         cache_read_tokens -> BigInt,
         cache_write_tokens -> BigInt,
-        cost -> Nullable<Double>,
+        cost_micros -> Nullable<BigInt>,
         retry_of -> Nullable<Text>,
         receipt -> Nullable<Text>,
         error -> Nullable<Text>,
+        refusal -> Nullable<Text>,
         correlation_id -> Text,
         created_at -> BigInt,
         started_at -> Nullable<BigInt>,
@@ -146,7 +147,7 @@ diesel::table! {
         output_tokens -> Nullable<BigInt>,
         cache_read_tokens -> Nullable<BigInt>,
         cache_write_tokens -> Nullable<BigInt>,
-        cost -> Nullable<Double>,
+        cost_micros -> Nullable<BigInt>,
         created_at -> BigInt,
     }
 }
@@ -324,6 +325,34 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    budget_book (organization_id, budget, subject, begins_at) {
+        organization_id -> Text,
+        budget -> Text,
+        subject -> Text,
+        begins_at -> BigInt,
+        used_tokens -> BigInt,
+        used_micros -> BigInt,
+        held_tokens -> BigInt,
+        held_micros -> BigInt,
+    }
+}
+
+diesel::table! {
+    budget_hold (organization_id, id, budget) {
+        organization_id -> Text,
+        id -> Text,
+        budget -> Text,
+        subject -> Text,
+        begins_at -> BigInt,
+        tokens -> BigInt,
+        micros -> BigInt,
+        least_tokens -> BigInt,
+        least_micros -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
 diesel::joinable!(account -> organization (organization_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -350,5 +379,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     revoked_token,
     identity_change,
     audit,
-    hub_settings
+    hub_settings,
+    budget_book,
+    budget_hold
 );

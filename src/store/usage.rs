@@ -1,15 +1,17 @@
 //! What was used, by model.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Double, Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::Store;
+use super::connection::AnyConnection;
 use super::fault::StoreFault;
 use super::pages::all;
 use super::rows::id;
 use crate::domain::admin::UsageCell;
 use crate::domain::command::UsageRow;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
+use crate::domain::spending::{Amount, MOST, Per};
 use crate::domain::usage::Usage;
 
 #[derive(QueryableByName)]
@@ -38,8 +40,8 @@ struct Row {
     cache_read: i64,
     #[diesel(sql_type = BigInt)]
     cache_write: i64,
-    #[diesel(sql_type = Nullable<Double>)]
-    cost: Option<f64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    cost: Option<i64>,
 }
 
 /// Sums come as `numeric` on one backend: each is cast to what the row holds.
@@ -48,7 +50,58 @@ const SUMS: &str = "count(*) as turns, \
     cast(coalesce(sum(t.output_tokens), 0) as bigint) as output, \
     cast(coalesce(sum(t.cache_read_tokens), 0) as bigint) as cache_read, \
     cast(coalesce(sum(t.cache_write_tokens), 0) as bigint) as cache_write, \
-    sum(t.cost) as cost";
+    cast(sum(t.cost_micros) as bigint) as cost";
+
+#[derive(QueryableByName)]
+struct Spent {
+    #[diesel(sql_type = BigInt)]
+    tokens: i64,
+    #[diesel(sql_type = BigInt)]
+    micros: i64,
+}
+
+/// What the turns of one who spends, that began since `from`, have used.
+pub(super) fn spent_since(
+    c: &mut AnyConnection,
+    organization: &str,
+    per: Per,
+    subject: &str,
+    from: Timestamp,
+) -> QueryResult<Amount> {
+    let [one, two, three] = marks(c);
+    let (join, its) = match per {
+        Per::Organization => ("", "''"),
+        Per::User => ("", "t.user_id"),
+        Per::Agent => {
+            ("join conversation c on c.organization_id = t.organization_id and c.id = t.conversation_id", "c.agent")
+        }
+        Per::Model => (
+            "join message m on m.organization_id = t.organization_id and m.id = t.answer_id",
+            "m.provider || '/' || m.model",
+        ),
+    };
+    let query = format!(
+        "select cast(coalesce(sum(t.input_tokens + t.output_tokens + t.cache_read_tokens + t.cache_write_tokens), 0) \
+             as bigint) as tokens, \
+         cast(coalesce(sum(t.cost_micros), 0) as bigint) as micros \
+         from turn t {join} where t.organization_id = {one} and {its} = {two} and t.started_at >= {three}"
+    );
+    let spent: Spent = diesel::sql_query(query)
+        .bind::<Text, _>(organization)
+        .bind::<Text, _>(subject)
+        .bind::<BigInt, _>(from.0)
+        .get_result(c)?;
+    let amount = |sum: i64| u64::try_from(sum).unwrap_or(0).min(MOST);
+    Ok(Amount { tokens: amount(spent.tokens), micros: amount(spent.micros) })
+}
+
+/// How that backend writes its first three parameters.
+fn marks(c: &AnyConnection) -> [&'static str; 3] {
+    match c {
+        AnyConnection::Sqlite(_) => ["?", "?", "?"],
+        AnyConnection::Postgres(_) => ["$1", "$2", "$3"],
+    }
+}
 
 impl Store {
     /// Turns of one user that began since `from`, summed by provider and model, the most used first.
@@ -69,11 +122,7 @@ impl Store {
                     mark[0], mark[1], mark[2]
                 )
             };
-            let marks = match c {
-                super::connection::AnyConnection::Sqlite(_) => ["?", "?", "?"],
-                super::connection::AnyConnection::Postgres(_) => ["$1", "$2", "$3"],
-            };
-            let rows: Vec<Row> = diesel::sql_query(query(marks))
+            let rows: Vec<Row> = diesel::sql_query(query(marks(c)))
                 .bind::<Text, _>(organization)
                 .bind::<Text, _>(user)
                 .bind::<BigInt, _>(from.0)
@@ -136,7 +185,7 @@ impl From<Row> for UsageRow {
                 output: tokens(row.output),
                 cache_read: tokens(row.cache_read),
                 cache_write: tokens(row.cache_write),
-                cost: row.cost,
+                cost: row.cost.map(tokens),
             },
         }
     }

@@ -88,7 +88,7 @@ async fn a_model_with_a_price_has_its_cost_in_the_usage() {
         context_window: 8000,
         max_output: None,
         thinking: vec![ThinkingLevel::Off],
-        price: Some(Price { input: 1.0, output: 10.0, cache_read: 0.5, cache_write: 0.0 }),
+        price: Some(Price { input: 1_000_000, output: 10_000_000, cache_read: 500_000, cache_write: 0 }),
     });
     let provider = built(settings);
     assert_eq!(provider.model("model-1").context_window, 8000);
@@ -96,7 +96,7 @@ async fn a_model_with_a_price_has_its_cost_in_the_usage() {
     let events = whole(&provider, prompt("hi")).await;
     let StreamEvent::Usage(usage) = &events[0] else { panic!("no usage: {events:?}") };
     let cost = usage.cost.expect("a cost");
-    assert!((cost - (0.0008 + 0.005 + 0.0001)).abs() < 1e-12, "{cost}");
+    assert_eq!(cost, 800 + 5_000 + 100);
 }
 
 const GOOD: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n\

@@ -121,6 +121,7 @@ pub fn turn(no: u32, state: TurnState) -> Turn {
         retry_of: None,
         receipt: None,
         error: None,
+        refusal: None,
         correlation_id: "req_1".into(),
         created_at: Timestamp(2_000),
         started_at: None,

@@ -7,6 +7,7 @@ use switchboard::domain::ids::*;
 use switchboard::domain::message::*;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
+use switchboard::domain::spending::{Refusal, Unit};
 use switchboard::domain::tool_call::*;
 use switchboard::domain::turn::*;
 use switchboard::domain::usage::Usage;
@@ -67,9 +68,21 @@ fn full_settings() -> Settings {
     settings.thinking = ThinkingLevel::Xhigh;
     settings.channel = Some("websocket".into());
     settings.next_turn_no = 3;
-    settings.usage = Usage { input: 1, output: 2, cache_read: 3, cache_write: 4, cost: Some(0.25) };
+    settings.usage = Usage { input: 1, output: 2, cache_read: 3, cache_write: 4, cost: Some(250_000) };
     settings.updated_at = Timestamp(9_000);
     settings
+}
+
+fn refusal() -> Refusal {
+    Refusal {
+        budget: "daily".into(),
+        unit: Unit::Micros,
+        limit: 10,
+        used: 1 << 59,
+        held: 0,
+        asked: 7,
+        renews: Timestamp(86_400_000),
+    }
 }
 
 fn full_turn() -> Turn {
@@ -81,6 +94,7 @@ fn full_turn() -> Turn {
     ended.retry_of = Some(TurnId(next()));
     ended.receipt = Some(Receipt { closed_at: Timestamp(7), bytes_after: 0, kept_bytes: 12 });
     ended.error = Some("why".into());
+    ended.refusal = Some(Box::new(refusal()));
     ended.started_at = Some(Timestamp(5));
     ended.ended_at = Some(Timestamp(8));
     ended
@@ -115,7 +129,7 @@ async fn every_row_comes_back(ground: Ground) {
     answer.superseded = true;
     answer.provider = Some("demo".into());
     answer.model = Some("large".into());
-    answer.usage = Some(Usage { input: 5, output: 6, cache_read: 7, cache_write: 8, cost: Some(1.0) });
+    answer.usage = Some(Usage { input: 5, output: 6, cache_read: 7, cache_write: 8, cost: Some(1_000_000) });
     let asked = pending_approval(&waiting, PartId(next()));
     answer.parts = every_body(asked.id).into_iter().zip(0..).map(|(body, index)| part(index, body)).collect();
     let todo = |state: TodoState| Todo { id: state.name().into(), content: "do \"it\"".into(), state };

@@ -5,6 +5,7 @@ use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use switchboard::domain::account::*;
 use switchboard::domain::ids::*;
 use switchboard::domain::principal::*;
+use switchboard::domain::usage::Usage;
 
 use crate::ground::*;
 
@@ -48,8 +49,11 @@ async fn the_first_version_keeps_its_rows(ground: Ground) {
          insert into api_key (organization_id, id, user_id, name, hash, created_at) \
              values ('acme', 'key_{:032x}', 'ann', 'old', {hash}, 5); \
          insert into hub_session (hash, organization_id, user_id, created_at, expires_at) \
-             values ({hash}, 'acme', 'ann', 6, 7);",
-        9
+             values ({hash}, 'acme', 'ann', 6, 7); \
+         insert into conversation (organization_id, id, user_id, title, state, visibility, agent, thinking, next_turn_no, \
+             input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost, created_at, updated_at) \
+             values ('acme', 'sess_{:032x}', 'ann', 't', 'active', 'private', 'a', 'off', 1, 1, 2, 3, 4, 0.1234567, 1, 1);",
+        9, 9
     );
     ground.execute(&statements).expect("written");
     let store = ground.open();
@@ -60,6 +64,8 @@ async fn the_first_version_keeps_its_rows(ground: Ground) {
     let key = store.api_key_by_hash([7; 32]).await.expect("answered").expect("there");
     assert_eq!((key.id, key.name.as_str(), key.revoked_at), (KeyId(9), "old", None));
     assert!(store.session_by_hash([7; 32]).await.expect("answered").is_some());
+    let talk = store.conversation(&acme(), ConversationId(9)).await.expect("answered").expect("there");
+    assert_eq!(talk.usage, Usage { input: 1, output: 2, cache_read: 3, cache_write: 4, cost: Some(123_457) });
     // And it is a whole database: what is new works on what is old.
     let raised = User { role: Role::Admin, ..person("ann") };
     assert_eq!(store.set_role(&acme(), &user("ann"), Role::Admin, Timestamp(8)).await, Ok(Some(raised)));

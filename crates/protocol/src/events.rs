@@ -182,6 +182,10 @@ pub struct TurnEnded {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub error: Option<String>,
+    /// Where it failed because of a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub refusal: Option<BudgetRefusal>,
 }
 
 /// `todos.updated`.

@@ -88,6 +88,25 @@ pub struct Session {
     pub updated_at: String,
 }
 
+/// The budget that had no room for a turn. `unit` is `tokens` or `usd`; the amounts are in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetRefusal {
+    /// Its name in the configuration.
+    pub budget: String,
+    pub unit: String,
+    pub limit: f64,
+    pub used: f64,
+    /// What calls under way might still use.
+    pub held: f64,
+    /// What this turn's call might have used.
+    pub asked: f64,
+    /// When the next period begins.
+    pub renews_at: String,
+}
+
 /// Tokens; `cost` in US dollars where the price is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -301,6 +320,10 @@ pub struct Turn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub error: Option<String>,
+    /// Where it failed because of a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub refusal: Option<BudgetRefusal>,
     /// The turn that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]

@@ -2,9 +2,11 @@
 
 use super::life::{from_commit, from_store};
 use super::*;
+use crate::actors::spending::Till;
 use crate::domain::approval::{Approval, Decision};
 use crate::domain::command::{ApprovalRef, NewMessage, Once, Page};
 use crate::domain::conversation::{Outcome, Send, SettingsChange};
+use crate::domain::hub::LocalFuture;
 use crate::domain::ids::{MessageId, TurnId, UserId};
 use crate::domain::record::Idempotency;
 use crate::domain::turn::TurnState;
@@ -39,12 +41,14 @@ impl ConversationActor {
             }
             SessionCommand::Send(new) => {
                 let once = new.once.clone();
+                let look = self.look(&caller, &new.content, new.model.as_deref());
                 let send = |actor: &mut Self, caller: &Caller| actor.begin_send(caller, new);
-                self.begin_once(caller, once, answer, context, send);
+                self.begin_once(caller, (once, look), answer, context, send);
             }
             SessionCommand::Retry { turn, model, once } => {
+                let look = self.look(&caller, "", model.as_deref());
                 let retry = move |actor: &mut Self, caller: &Caller| actor.begin_retry(caller, turn, model);
-                self.begin_once(caller, once, answer, context, retry);
+                self.begin_once(caller, (once, look), answer, context, retry);
             }
             SessionCommand::Messages { before, limit } => self.messages(before, limit, answer),
             SessionCommand::CountMessages => self.count_messages(answer),
@@ -143,25 +147,47 @@ impl ConversationActor {
         })
     }
 
+    /// Asks the budgets whether a new turn has a chance. `None` where none applies.
+    fn look(&self, caller: &Caller, text: &str, model: Option<&str>) -> Option<LocalFuture<Result<(), Fault>>> {
+        let State::Live(live) = &self.state else { return None };
+        let (provider, model) = (&live.machine.rules().agent.provider, live.machine.model_for(model));
+        let till = Till::of(&self.shared, || self.spender(Some(&caller.principal.user), provider, model))?;
+        let text = text.to_owned();
+        Some(Box::pin(async move { till.look(&text).await }))
+    }
+
     /// Begins a turn. A request that may be repeated is looked up first; then its key goes into the same transaction.
     fn begin_once(
         &mut self,
         caller: Caller,
-        once: Option<Once>,
+        (once, look): (Option<Once>, Option<LocalFuture<Result<(), Fault>>>),
         answer: Answerer,
         context: &mut Context<Self>,
         begin: impl FnOnce(&mut Self, &Caller) -> Result<(Reply, Outcome), Fault> + 'static,
     ) {
-        let Some(once) = once else { return self.begin_now(&caller, None, answer, context, begin) };
+        if once.is_none() && look.is_none() {
+            return self.begin_now(&caller, None, answer, context, begin);
+        }
         let store = self.shared.store.clone();
         let (organization, user) = (self.place.0.clone(), caller.principal.user.clone());
-        let look = async move { store.idempotency(&organization, &user, &once.key).await.map(|found| (found, once)) };
-        let then = look.into_actor(self).map(move |found, actor, context| match found {
-            Ok((Some(known), once)) => drop(answer.send(answered(&known.request, &known.answer, &once))),
-            Ok((None, once)) => {
-                actor.guarded(context, |actor, context| actor.begin_now(&caller, Some(once), answer, context, begin));
+        let asked = async move {
+            if let Some(once) = &once
+                && let Some(known) = store.idempotency(&organization, &user, &once.key).await.map_err(from_store)?
+            {
+                // The first answer counts, whatever the budgets say by now.
+                return Ok(Err(answered(&known.request, &known.answer, once)));
             }
-            Err(fault) => drop(answer.send(Err(from_store(fault)))),
+            match look {
+                Some(look) => look.await.map(|()| Ok(once)),
+                None => Ok(Ok(once)),
+            }
+        };
+        let then = asked.into_actor(self).map(move |found, actor, context| match found {
+            Ok(Ok(once)) => {
+                actor.guarded(context, |actor, context| actor.begin_now(&caller, once, answer, context, begin));
+            }
+            Ok(Err(known)) => drop(answer.send(known)),
+            Err(fault) => drop(answer.send(Err(fault))),
         });
         context.wait(then);
     }
@@ -291,7 +317,7 @@ enum Decided {
     /// When the machine says so.
     Later(Asker, Outcome),
     /// From the store.
-    Read(crate::domain::hub::LocalFuture<Result<Reply, Fault>>),
+    Read(LocalFuture<Result<Reply, Fault>>),
 }
 
 impl Live {

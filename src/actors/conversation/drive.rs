@@ -4,12 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 use crate::actors::agent::{CancelTools, Generate, RunTool};
+use crate::actors::spending::Till;
 use crate::actors::with_kit;
 use crate::domain::conversation::{Answer, Effect, Outcome, Urgent, Verdict};
 use crate::domain::event::Event;
-use crate::domain::ids::{ApprovalId, OrganizationId};
+use crate::domain::ids::{ApprovalId, OrganizationId, UserId};
 use crate::domain::record::{Batch, Idempotency};
 use crate::domain::settings::Visibility;
+use crate::domain::spending::Spender;
 use crate::domain::tool_call::ToolPolicy;
 use crate::store::CommitFault;
 use crate::tools::ToolContext;
@@ -172,7 +174,22 @@ impl ConversationActor {
         let provider = live.machine.provider().unwrap_or(&profile.provider).to_owned();
         let cancel = CancellationToken::new();
         live.upstream = Some((run, cancel.clone()));
-        live.agent.do_send(Generate { run, provider, prompt, cancel });
+        let agent = live.agent.clone();
+        let till = Till::of(&self.shared, || self.spender(None, &provider, &prompt.model));
+        agent.do_send(Generate { run, provider, prompt, till, cancel });
+    }
+
+    /// Who pays: whoever sent the message, for the agent and the model that answer it.
+    pub(super) fn spender(&self, user: Option<&UserId>, provider: &str, model: &str) -> Option<Spender> {
+        let State::Live(live) = &self.state else { return None };
+        let user = user.cloned().or_else(|| live.machine.current().map(|turn| turn.user.clone()))?;
+        Some(Spender {
+            organization: self.place.0.clone(),
+            user,
+            agent: live.machine.rules().agent.name.clone(),
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+        })
     }
 
     fn run_tool(&mut self, call: crate::domain::ids::PartId, tool: String, input: serde_json::Value) {
@@ -209,6 +226,10 @@ impl ConversationActor {
                 live.upstream.take_if(|(known, _)| *known == run);
                 let verdicts = live.verdicts();
                 live.machine.on_step_ended(run, end, verdicts, source)
+            }
+            Report::Refused { run, refused } => {
+                live.upstream.take_if(|(known, _)| *known == run);
+                live.machine.on_refused(run, refused, source)
             }
             Report::UpstreamClosed { run, at } => live.machine.on_upstream_closed(run, at, source),
             Report::ToolDone { call, report } => live.machine.on_tool_done(call, report, source),

@@ -271,7 +271,7 @@ impl LocalHub {
         self.done(&act, async {
             let event = Event::Application { name: event.into(), data };
             let (answer, position) = oneshot::channel();
-            let ring = self.shared.settings.app_ring;
+            let ring = self.shared.settings.get().app_ring;
             fanout::publish(&self.shared.workers, name, event, ring, Some(answer));
             position.await.map(AdminReply::Published).map_err(|_| Fault::unavailable("the hub is stopping"))
         })

@@ -18,6 +18,7 @@ use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
 };
 use crate::domain::event::{ChannelSnapshot, Event};
+use crate::domain::generation::Model;
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture, Stay};
 use crate::domain::ids::{ApprovalId, ConversationId, OrganizationId, ProjectId, Source, SystemSource, Timestamp};
 use crate::domain::policy::{self, By, Operation};
@@ -161,6 +162,7 @@ impl LocalHub {
                         let name = p.name().to_owned();
                         p.models()
                             .iter()
+                            .filter(|m| m.id != Model::OTHERS)
                             .map(move |m| ModelInfo {
                                 id: m.id.clone(),
                                 provider: name.clone(),

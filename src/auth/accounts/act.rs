@@ -1,9 +1,12 @@
 //! One act of administration: judged, written down, done.
 
+use serde_json::Value;
+
 use super::{Accounts, commit_fault};
 use crate::auth::fault_of;
 pub(super) use crate::domain::act::Act;
-use crate::domain::policy;
+use crate::domain::command::Caller;
+use crate::domain::policy::{self, Operation};
 use crate::error::{Code, Fault};
 use crate::store::CommitFault;
 

@@ -89,6 +89,7 @@ impl Conversation {
             retry_of: retry_of.map(|t| t.id),
             receipt: None,
             error: None,
+            refusal: None,
             correlation_id: send.correlation_id.clone(),
             created_at: source.now(),
             started_at: None,

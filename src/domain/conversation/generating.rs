@@ -72,12 +72,14 @@ impl Conversation {
         out.events.push(Event::MessageUpdated { conversation, message: Arc::new(answer.clone()) });
     }
 
-    /// The model of a turn that starts: what the message asked for, else the conversation's, else the agent's.
+    /// The model of a turn that starts.
     fn model_of(&self, id: TurnId) -> String {
-        self.turn(id)
-            .and_then(|t| t.model.clone())
-            .or_else(|| self.settings.model.clone())
-            .unwrap_or_else(|| self.rules.agent.model.clone())
+        self.model_for(self.turn(id).and_then(|t| t.model.as_deref())).to_owned()
+    }
+
+    /// The model that would answer now: what is asked for with the message, else the conversation's, else the agent's.
+    pub fn model_for<'a>(&'a self, asked: Option<&'a str>) -> &'a str {
+        asked.or(self.settings.model.as_deref()).unwrap_or(&self.rules.agent.model)
     }
 
     /// Asks the model once more.
@@ -267,6 +269,24 @@ impl Conversation {
             }
             Ok(_) => self.end_turn(TurnState::Completed, &mut out, source),
         }
+        self.settle_status(&mut out);
+        out
+    }
+
+    /// The request was not made: a budget has no room for it, or the books could not be read.
+    pub fn on_refused(&mut self, run: Run, refused: Refused, source: &mut dyn Source) -> Outcome {
+        if !self.is_current(run) {
+            return self.on_upstream_closed(run, source.now(), source);
+        }
+        let mut out = Outcome::default();
+        if let Some(work) = &mut self.work {
+            work.upstream = false;
+        }
+        if let Some(turn) = self.work.as_ref().map(|w| w.turn).and_then(|id| self.live_mut(id)) {
+            turn.steps = turn.steps.saturating_sub(1);
+            turn.refusal = refused.refusal;
+        }
+        self.fail_step(refused.why, &mut out, source);
         self.settle_status(&mut out);
         out
     }

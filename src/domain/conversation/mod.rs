@@ -23,6 +23,7 @@ use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};
 use super::settings::{ConversationState, Settings, Todo};
+use super::spending::Refusal;
 use super::tool_call::{ToolCallState, ToolPolicy};
 use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
@@ -183,6 +184,15 @@ pub struct Verdict {
     pub concurrent: bool,
     /// No such tool, or arguments that its schema refuses.
     pub error: Option<String>,
+}
+
+/// Why a request to the provider was not made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// A sentence for the user.
+    pub why: String,
+    /// The budget without room, where it is that.
+    pub refusal: Option<Box<Refusal>>,
 }
 
 /// What a tool gave.

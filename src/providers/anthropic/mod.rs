@@ -15,7 +15,7 @@ pub use self::reader::MessageReader;
 use super::http::{self, Call, Transport};
 use super::session::{self, EventStream};
 use super::{ApiSettings, Provider};
-use crate::domain::generation::{Model, Prompt, ProviderFault, ThinkingLevel};
+use crate::domain::generation::{Model, Prompt, ProviderFault};
 use crate::error::Fault;
 
 /// What is assumed of a model that is not listed, in tokens.
@@ -67,13 +67,11 @@ impl Provider for Anthropic {
     }
 
     fn model(&self, id: &str) -> Model {
-        self.models.iter().find(|m| m.id == id).cloned().unwrap_or_else(|| Model {
-            id: id.to_owned(),
-            context_window: ASSUMED_WINDOW,
-            max_output: None,
-            thinking: ThinkingLevel::ALL.to_vec(),
-            price: None,
-        })
+        super::known(&self.models, id, ASSUMED_WINDOW)
+    }
+
+    fn answer_limit(&self, prompt: &Prompt) -> Option<u64> {
+        Some(request::limits(prompt, self.model(&prompt.model).max_output).0.into())
     }
 
     fn stream(&self, prompt: Prompt) -> LocalBoxFuture<'static, Result<EventStream, ProviderFault>> {

@@ -22,10 +22,20 @@ fn budget(level: ThinkingLevel) -> Option<u32> {
     }
 }
 
+/// Tokens the answer may have, thinking included, and those it may think with.
+pub fn limits(prompt: &Prompt, max_output: Option<u32>) -> (u32, Option<u32>) {
+    let most = max_output.unwrap_or(u32::MAX).max(1);
+    let answer = prompt.max_tokens.unwrap_or(ASSUMED_ANSWER.min(most)).clamp(1, most);
+    match thinking_budget(prompt, most) {
+        // The limit covers thinking and answer.
+        Some(budget) => (answer.saturating_add(budget).min(most), Some(budget)),
+        None => (answer, None),
+    }
+}
+
 /// `max_output`: what the model can give at most, where that is known.
 pub fn body(prompt: &Prompt, max_output: Option<u32>) -> Value {
-    let most = max_output.unwrap_or(u32::MAX).max(1);
-    let mut answer = prompt.max_tokens.unwrap_or(ASSUMED_ANSWER.min(most)).clamp(1, most);
+    let (answer, thinking) = limits(prompt, max_output);
     let mut body = Map::new();
     body.insert("model".into(), prompt.model.clone().into());
     body.insert("stream".into(), true.into());
@@ -36,10 +46,9 @@ pub fn body(prompt: &Prompt, max_output: Option<u32>) -> Value {
     if !prompt.tools.is_empty() {
         body.insert("tools".into(), prompt.tools.iter().map(tool).collect());
     }
-    match thinking_budget(prompt, most) {
+    match thinking {
+        // A temperature is refused beside thinking.
         Some(budget) => {
-            // The limit covers thinking and answer; a temperature is refused beside thinking.
-            answer = answer.saturating_add(budget).min(most);
             body.insert("thinking".into(), json!({ "type": "enabled", "budget_tokens": budget }));
         }
         None => {

@@ -16,7 +16,7 @@ pub(crate) use self::reader::parse_arguments;
 use super::http::{self, Call, Transport};
 use super::session::{self, EventStream};
 use super::{ApiSettings, Provider};
-use crate::domain::generation::{Model, Prompt, ProviderFault, ThinkingLevel};
+use crate::domain::generation::{Model, Prompt, ProviderFault};
 use crate::error::Fault;
 
 /// The context window that is assumed of a model that is not listed, in tokens.
@@ -63,13 +63,11 @@ impl Provider for OpenAi {
     }
 
     fn model(&self, id: &str) -> Model {
-        self.models.iter().find(|m| m.id == id).cloned().unwrap_or_else(|| Model {
-            id: id.to_owned(),
-            context_window: ASSUMED_WINDOW,
-            max_output: None,
-            thinking: ThinkingLevel::ALL.to_vec(),
-            price: None,
-        })
+        super::known(&self.models, id, ASSUMED_WINDOW)
+    }
+
+    fn answer_limit(&self, prompt: &Prompt) -> Option<u64> {
+        prompt.max_tokens.map(u64::from)
     }
 
     fn stream(&self, prompt: Prompt) -> LocalBoxFuture<'static, Result<EventStream, ProviderFault>> {

@@ -5,3 +5,4 @@ mod connections;
 mod raw;
 mod requests;
 mod sockets;
+mod spending;

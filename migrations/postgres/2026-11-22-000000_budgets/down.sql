@@ -1,0 +1,10 @@
+drop table budget_hold;
+drop table budget_book;
+drop index turn_by_start;
+alter table turn drop column refusal;
+alter table message rename column cost_micros to cost;
+alter table message alter column cost type double precision using cost / 1000000.0;
+alter table turn rename column cost_micros to cost;
+alter table turn alter column cost type double precision using cost / 1000000.0;
+alter table conversation rename column cost_micros to cost;
+alter table conversation alter column cost type double precision using cost / 1000000.0;

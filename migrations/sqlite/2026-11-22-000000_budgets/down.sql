@@ -1,0 +1,13 @@
+drop table budget_hold;
+drop table budget_book;
+drop index turn_by_start;
+alter table turn drop column refusal;
+alter table message add column cost real;
+update message set cost = cost_micros / 1000000.0 where cost_micros is not null;
+alter table message drop column cost_micros;
+alter table turn add column cost real;
+update turn set cost = cost_micros / 1000000.0 where cost_micros is not null;
+alter table turn drop column cost_micros;
+alter table conversation add column cost real;
+update conversation set cost = cost_micros / 1000000.0 where cost_micros is not null;
+alter table conversation drop column cost_micros;
