@@ -23,7 +23,7 @@ async fn told(store: &Store, after: u64) -> Vec<(String, Option<String>)> {
     changes.into_iter().map(|c| (c.organization.to_string(), c.user.map(|u| u.to_string()))).collect()
 }
 
-fn key() -> ApiKey {
+pub fn key() -> ApiKey {
     ApiKey {
         id: KeyId(next()),
         organization: acme(),
@@ -47,7 +47,7 @@ fn session(hash: u8) -> HubSession {
     }
 }
 
-fn device() -> Device {
+pub fn device() -> Device {
     Device {
         id: DeviceId(next()),
         organization: acme(),
@@ -96,7 +96,11 @@ async fn every_change_of_rights_is_told(ground: Ground) {
     }
     assert_eq!(store.revoke_session([1; 32], now).await, Ok(true));
     n = one_more(&store, n, Some("ann"), "revoke_session").await;
-    assert_eq!(store.revoke_sessions(&a, &ann, None, now).await, Ok(2));
+    assert_eq!(store.revoke_sessions(&a, &ann, Some([2; 32]), now).await, Ok(1), "all but one");
+    n = one_more(&store, n, Some("ann"), "revoke_sessions but one").await;
+    let kept = store.session_by_hash([2; 32]).await.expect("answered").expect("there");
+    assert_eq!(kept.revoked_at, None);
+    assert_eq!(store.revoke_sessions(&a, &ann, None, now).await, Ok(1));
     n = one_more(&store, n, Some("ann"), "revoke_sessions").await;
     let device = device();
     store.put_device(device.clone()).await.expect("written");
