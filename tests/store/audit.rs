@@ -10,7 +10,7 @@ use crate::ground::*;
 
 on_both!(entries_come_back_newest_first, nobody_changes_an_entry, entries_are_found_by_what_they_say);
 
-fn entry(organization: Option<&str>, action: &str, at: i64) -> AuditEntry {
+pub fn entry(organization: Option<&str>, action: &str, at: i64) -> AuditEntry {
     AuditEntry {
         at: Timestamp(at),
         organization: organization.map(org),

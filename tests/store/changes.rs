@@ -69,7 +69,11 @@ async fn every_change_of_rights_is_told(ground: Ground) {
     }
     assert_eq!(store.revoke_session([1; 32], now).await, Ok(true));
     n = one_more(&store, n, Some("ann"), "revoke_session").await;
-    assert_eq!(store.revoke_sessions(&a, &ann, None, now).await, Ok(2));
+    assert_eq!(store.revoke_sessions(&a, &ann, Some([2; 32]), now).await, Ok(1), "all but one");
+    n = one_more(&store, n, Some("ann"), "revoke_sessions but one").await;
+    let kept = store.session_by_hash([2; 32]).await.expect("answered").expect("there");
+    assert_eq!(kept.revoked_at, None);
+    assert_eq!(store.revoke_sessions(&a, &ann, None, now).await, Ok(1));
     n = one_more(&store, n, Some("ann"), "revoke_sessions").await;
     let device = device();
     store.put_device(device.clone()).await.expect("written");

@@ -7,9 +7,17 @@ use switchboard::domain::principal::*;
 use switchboard::domain::record::*;
 use switchboard::store::{PruneSettings, Pruned};
 
+use crate::audit::entry;
+use crate::changes::{device, key};
 use crate::ground::*;
 
-on_both!(what_has_ended_is_forgotten, a_history_keeps_its_numbers, the_feed_keeps_its_newest, many_go_in_small_steps);
+on_both!(
+    what_has_ended_is_forgotten,
+    nothing_else_is_forgotten,
+    a_history_keeps_its_numbers,
+    the_feed_keeps_its_newest,
+    many_go_in_small_steps,
+);
 
 const FOREVER: PruneSettings = PruneSettings { keys_ms: i64::MAX, facts_ms: None };
 
@@ -78,6 +86,45 @@ async fn what_has_ended_is_forgotten(ground: Ground) {
     assert_eq!(store.has_signed_in(&acme(), &user("ann")).await, Ok(true), "the last session still tells");
     assert_eq!(store.session_by_hash([3; 32]).await, Ok(Some(session(3, 3, 70))));
     assert_eq!(store.prune(Timestamp(100), &PruneSettings { keys_ms: 70, ..FOREVER }).await, Ok(Pruned::default()));
+}
+
+async fn nothing_else_is_forgotten(ground: Ground) {
+    let store = ground.open();
+    with_ann(&store).await;
+    let mine = conversation("ann");
+    with_message(&store, &mine, "walrus").await;
+    let fact = Write::Fact(Fact { kind: "x", turn: None, by: None, refs: json!({}) });
+    store.commit(batch(&mine, vec![fact])).await.expect("committed");
+    // What was revoked or has expired, and is nevertheless part of the record.
+    let key = ApiKey { expires_at: Some(Timestamp(2)), revoked_at: Some(Timestamp(2)), ..key() };
+    store.put_api_key(key).await.expect("written");
+    store.put_device(Device { revoked_at: Some(Timestamp(2)), ..device() }).await.expect("written");
+    store.append_audit(entry(Some("acme"), "old", 1)).await.expect("written");
+    store.disable_user(&acme(), &user("ann"), Timestamp(2)).await.expect("written").expect("there");
+    store.disable_organization(&acme(), Timestamp(2)).await.expect("written").expect("there");
+    let tables = [
+        "organization",
+        "account",
+        "api_key",
+        "device",
+        "audit",
+        "conversation",
+        "turn",
+        "message",
+        "part",
+        "fact",
+        "message_index",
+    ];
+    let mut before = Vec::new();
+    for table in tables {
+        before.push(ground.count(table).await);
+    }
+    assert!(before.iter().all(|rows| *rows > 0), "{tables:?} {before:?}");
+    let later = Timestamp(SystemSource.now().0 + 100 * 365 * 86_400_000);
+    store.prune(later, &PruneSettings { keys_ms: 0, facts_ms: None }).await.expect("pruned");
+    for (table, rows) in tables.iter().zip(before) {
+        assert_eq!(ground.count(table).await, rows, "{table}");
+    }
 }
 
 async fn a_history_keeps_its_numbers(ground: Ground) {
