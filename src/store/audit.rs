@@ -13,9 +13,9 @@ use crate::domain::ids::{OrganizationId, Timestamp, UserId};
 use crate::domain::principal::Credential;
 use crate::domain::record::Page;
 
-#[derive(Insertable)]
+#[derive(Insertable, Queryable, Selectable)]
 #[diesel(table_name = audit)]
-struct NewRow {
+struct EntryRow {
     at: i64,
     organization_id: Option<String>,
     actor: Option<String>,
@@ -28,26 +28,19 @@ struct NewRow {
     request_id: String,
 }
 
+/// The entry and the number that the table gave it.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit)]
 struct AuditRow {
     n: i64,
-    at: i64,
-    organization_id: Option<String>,
-    actor: Option<String>,
-    credential: Option<String>,
-    action: String,
-    target: Option<String>,
-    details: String,
-    outcome: Option<String>,
-    origin: String,
-    request_id: String,
+    #[diesel(embed)]
+    entry: EntryRow,
 }
 
 impl TryFrom<AuditRow> for StoredAudit {
     type Error = StoreFault;
 
-    fn try_from(row: AuditRow) -> Result<Self, StoreFault> {
+    fn try_from(AuditRow { n, entry: row }: AuditRow) -> Result<Self, StoreFault> {
         let entry = AuditEntry {
             at: Timestamp(row.at),
             organization: maybe_id(row.organization_id.as_ref(), OrganizationId::parse)?,
@@ -60,7 +53,7 @@ impl TryFrom<AuditRow> for StoredAudit {
             origin: row.origin,
             request_id: row.request_id,
         };
-        Ok(Self { n: number("the number of an audit entry", row.n)?, entry })
+        Ok(Self { n: number("the number of an audit entry", n)?, entry })
     }
 }
 
@@ -106,7 +99,7 @@ fn narrowed(mut rows: Boxed, query: &AuditQuery) -> Boxed {
 impl Store {
     /// Writes the entry and gives its number. When this returns it is on disk: the effect may begin.
     pub async fn append_audit(&self, entry: AuditEntry) -> Result<u64, CommitFault> {
-        let row = NewRow {
+        let row = EntryRow {
             at: entry.at.0,
             organization_id: entry.organization.map(|o| o.to_string()),
             actor: entry.actor.map(|a| a.to_string()),

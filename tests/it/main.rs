@@ -34,4 +34,5 @@ mod stopping;
 mod subscribing;
 mod tls;
 mod tool_turns;
+mod walk;
 mod wider_channels;

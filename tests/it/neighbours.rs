@@ -4,20 +4,36 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Hub, HubOptions, run};
 
+/// Two people of one organization, and a session of the first that both may see.
+struct Two {
+    hub: Hub,
+    owner: Client,
+    other: Client,
+    session: String,
+    channel: String,
+}
+
+impl Two {
+    async fn meet() -> Self {
+        let hub = Hub::start(HubOptions::default());
+        let mut owner = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
+        let other = Client::connect(&hub.address, &hub.token("bob", "acme", "member")).await;
+        let made = owner.call("sessions.create", json!({"visibility": "organization"})).await;
+        let session = made["id"].as_str().expect("an id").to_owned();
+        Self { channel: format!("session:{session}"), hub, owner, other, session }
+    }
+}
+
 #[test]
 fn a_session_that_becomes_private_is_heard_by_its_user_alone() {
     run(async {
-        let hub = Hub::start(HubOptions::default());
-        let mut owner = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
-        let mut other = Client::connect(&hub.address, &hub.token("bob", "acme", "member")).await;
-        let session = owner.call("sessions.create", json!({"visibility": "organization"})).await["id"].take();
-        let channel = format!("session:{}", session.as_str().expect("an id"));
+        let Two { hub: _hub, mut owner, mut other, session, channel } = Two::meet().await;
         other.subscribe(&channel, None).await;
         owner.subscribe(&channel, None).await;
         owner.call("sessions.update", json!({"sessionId": session, "visibility": "private"})).await;
         let end = other.find(|f| f["type"] == "unsubscribed").await;
         assert_eq!((&end["channel"], &end["code"]), (&json!(channel), &json!("forbidden")));
-        owner.say(session.as_str().expect("an id"), "a secret").await;
+        owner.say(&session, "a secret").await;
         owner.event("turn.ended").await;
         assert_eq!(other.refused("sessions.get", json!({"sessionId": session})).await, "forbidden");
         // What came before that answer has all been read.
@@ -35,11 +51,7 @@ fn a_session_that_becomes_private_is_heard_by_its_user_alone() {
 #[test]
 fn one_that_subscribes_twice_is_there_once_and_gone_once() {
     run(async {
-        let hub = Hub::start(HubOptions::default());
-        let mut owner = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
-        let mut other = Client::connect(&hub.address, &hub.token("bob", "acme", "member")).await;
-        let session = owner.call("sessions.create", json!({"visibility": "organization"})).await["id"].take();
-        let channel = format!("session:{}", session.as_str().expect("an id"));
+        let Two { hub: _hub, mut owner, mut other, channel, .. } = Two::meet().await;
         owner.subscribe(&channel, None).await;
         other.subscribe(&channel, None).await;
         other.subscribe(&channel, None).await;

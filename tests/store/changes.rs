@@ -23,19 +23,6 @@ async fn told(store: &Store, after: u64) -> Vec<(String, Option<String>)> {
     changes.into_iter().map(|c| (c.organization.to_string(), c.user.map(|u| u.to_string()))).collect()
 }
 
-fn key() -> ApiKey {
-    ApiKey {
-        id: KeyId(next()),
-        organization: acme(),
-        user: user("ann"),
-        name: "k".into(),
-        hash: [1; 32],
-        created_at: Timestamp(1),
-        expires_at: None,
-        revoked_at: None,
-    }
-}
-
 fn session(hash: u8) -> HubSession {
     HubSession {
         hash: [hash; 32],
@@ -43,20 +30,6 @@ fn session(hash: u8) -> HubSession {
         user: user("ann"),
         created_at: Timestamp(1),
         expires_at: Timestamp(9),
-        revoked_at: None,
-    }
-}
-
-fn device() -> Device {
-    Device {
-        id: DeviceId(next()),
-        organization: acme(),
-        user: user("ann"),
-        name: "d".into(),
-        role: Role::Member,
-        hash: [1; 32],
-        created_at: Timestamp(1),
-        last_seen_at: None,
         revoked_at: None,
     }
 }

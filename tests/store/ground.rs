@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use switchboard::domain::account::{Organization, User};
+use switchboard::domain::account::{ApiKey, Device, Organization, User};
 use switchboard::domain::generation::ThinkingLevel;
 use switchboard::domain::ids::*;
 use switchboard::domain::message::*;
@@ -177,6 +177,35 @@ pub fn person(name: &str) -> User {
 pub async fn with_ann(store: &Store) {
     store.put_organization(house("acme")).await.expect("written");
     store.put_user(person("ann")).await.expect("written");
+}
+
+/// A key of `ann`'s.
+pub fn key() -> ApiKey {
+    ApiKey {
+        id: KeyId(next()),
+        organization: acme(),
+        user: user("ann"),
+        name: "k".into(),
+        hash: [1; 32],
+        created_at: Timestamp(1),
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+/// A device of `ann`'s.
+pub fn device() -> Device {
+    Device {
+        id: DeviceId(next()),
+        organization: acme(),
+        user: user("ann"),
+        name: "d".into(),
+        role: Role::Member,
+        hash: [1; 32],
+        created_at: Timestamp(1),
+        last_seen_at: None,
+        revoked_at: None,
+    }
 }
 
 /// The message's own row and each of its parts.

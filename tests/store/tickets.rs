@@ -105,27 +105,7 @@ async fn a_ticket_goes_with_what_made_it(ground: Ground) {
     let store = ground.open();
     with_ann(&store).await;
     store.put_user(person("bob")).await.expect("written");
-    let key = ApiKey {
-        id: KeyId(next()),
-        organization: acme(),
-        user: user("ann"),
-        name: "k".into(),
-        hash: [1; 32],
-        created_at: Timestamp(1),
-        expires_at: None,
-        revoked_at: None,
-    };
-    let device = Device {
-        id: DeviceId(next()),
-        organization: acme(),
-        user: user("ann"),
-        name: "d".into(),
-        role: Role::Member,
-        hash: [1; 32],
-        created_at: Timestamp(1),
-        last_seen_at: None,
-        revoked_at: None,
-    };
+    let (key, device) = (key(), device());
     store.put_api_key(key.clone()).await.expect("written");
     store.put_device(device.clone()).await.expect("written");
     for (hash, whose, made_with) in [

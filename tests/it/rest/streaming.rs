@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::hub;
+use super::{Talk, hub};
 use crate::support::{Client, Http, Hub, HubOptions, run, streamed_text, text_of};
 
 #[test]
@@ -79,13 +79,7 @@ fn a_question_is_asked_in_the_stream_and_answered_beside_it() {
 #[test]
 fn who_leaves_stops_nothing() {
     run(async {
-        let hub = hub();
-        let token = hub.token("alice", "acme", "member");
-        let alice = Http::new(&hub.address, &token);
-        let session = alice.session().await;
-        let mut watcher = Client::connect(&hub.address, &token).await;
-        watcher.subscribe(&format!("session:{session}"), None).await;
-        let path = format!("/sessions/{session}/messages");
+        let Talk { hub: _hub, alice, session, path, mut watcher } = Talk::begin(hub()).await;
         let mut events = alice.stream(&path, &[], json!({"content": "long 400"})).await;
         events.next().await.expect("an event");
         drop(events);
@@ -100,12 +94,7 @@ fn a_reader_that_does_not_read_is_bounded_and_slows_nobody() {
     run(async {
         let options = HubOptions::default().set("SWITCHBOARD_PROVIDERS__DEMO__WORD_INTERVAL_MS", 0);
         let hub = Hub::start(options.set("SWITCHBOARD_LIMITS__MESSAGES_PER_MINUTE", 0));
-        let token = hub.token("alice", "acme", "member");
-        let alice = Http::new(&hub.address, &token);
-        let session = alice.session().await;
-        let mut watcher = Client::connect(&hub.address, &token).await;
-        watcher.subscribe(&format!("session:{session}"), None).await;
-        let path = format!("/sessions/{session}/messages");
+        let Talk { hub, alice, session, path, mut watcher } = Talk::begin(hub).await;
         let before = hub.resident();
         let mut slow = Vec::new();
         let first = alice.stream(&path, &[], json!({"content": "long 20000"})).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{hub, member};
+use super::{Talk, hub, member};
 use crate::support::{Client, Http, Hub, HubOptions, run, text_of};
 
 #[test]
@@ -51,13 +51,7 @@ fn the_native_words_wait_where_they_are_asked_to() {
 #[test]
 fn a_stop_gives_what_was_said_and_a_failure_its_reason() {
     run(async {
-        let hub = hub();
-        let token = hub.token("alice", "acme", "member");
-        let alice = Http::new(&hub.address, &token);
-        let session = alice.session().await;
-        let mut client = Client::connect(&hub.address, &token).await;
-        client.subscribe(&format!("session:{session}"), None).await;
-        let path = format!("/sessions/{session}/messages");
+        let Talk { hub: _hub, alice, session, path, watcher: mut client } = Talk::begin(hub()).await;
         let (waiting, stopped) = tokio::join!(alice.post(&path, json!({"content": "slow long 5000"})), async {
             client.find(|f| f["data"]["delta"].is_string()).await;
             client.call("messages.stop", json!({"sessionId": session})).await
@@ -76,14 +70,8 @@ fn a_stop_gives_what_was_said_and_a_failure_its_reason() {
 #[test]
 fn who_waits_behind_another_turn_hears_its_own_end_and_a_removal_from_the_queue() {
     run(async {
-        let hub = hub();
-        let token = hub.token("alice", "acme", "member");
-        let alice = Http::new(&hub.address, &token);
-        let session = alice.session().await;
-        let mut client = Client::connect(&hub.address, &token).await;
-        client.subscribe(&format!("session:{session}"), None).await;
+        let Talk { hub: _hub, alice, session, path, watcher: mut client } = Talk::begin(hub()).await;
         client.say(&session, "slow long 2000").await;
-        let path = format!("/sessions/{session}/messages");
         let (second, third, ()) = tokio::join!(
             alice.post(&path, json!({"content": "second"})),
             alice.stream(&path, &[], json!({"content": "third"})),
