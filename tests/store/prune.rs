@@ -8,7 +8,6 @@ use switchboard::domain::record::*;
 use switchboard::store::{PruneSettings, Pruned};
 
 use crate::audit::entry;
-use crate::changes::{device, key};
 use crate::ground::*;
 
 on_both!(
