@@ -2,6 +2,7 @@
 
 mod api;
 mod around;
+mod browsers;
 mod described;
 mod endpoint;
 mod fault;
@@ -29,6 +30,7 @@ use crate::limits::Limits;
 use crate::telemetry::Metrics;
 
 pub use around::{RequestId, around};
+pub use browsers::browsers;
 pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};
