@@ -6,7 +6,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpResponse, ResponseError, web};
 
 use super::fault::Status;
 use super::{Edge, Refusal, RequestId};
@@ -60,9 +60,7 @@ fn looked_at(request: &ServiceRequest, edge: &Edge) -> Result<Option<HeaderValue
     let written = |fault: &Fault| {
         // As it stands in the table: a stranger's words are not for the log.
         let what = request.match_pattern().unwrap_or_else(|| "an unknown address".to_owned());
-        let known = request.extensions().get::<RequestId>().cloned();
-        let id = known.unwrap_or_else(|| RequestId::of(request.headers()));
-        edge.auth.refused(head.peer, &what, fault, None, id.as_str());
+        edge.auth.refused(head.peer, &what, fault, None, RequestId::of_request(request).as_str());
     };
     let local = request.conn_data::<LocalAddress>().map(|local| local.0);
     if let Err(fault) = edge.auth.hosts().check(request.headers(), request.uri(), request.version(), local) {

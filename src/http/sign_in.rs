@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::described::Described;
 use super::endpoint::{Asking, Endpoint, row};
-use super::{Edge, Refusal};
+use super::{Edge, Refusal, RequestId};
 use crate::auth::{COOKIE, Head, Route, keys};
 use crate::domain::ids::{Source, SystemSource};
 use crate::domain::policy::Operation;
@@ -62,6 +62,7 @@ pub(super) async fn sign_in(
         }
         Err(fault) => {
             metrics::counter!(telemetry::REFUSALS, "code" => fault.code.name()).increment(1);
+            written(&edge, &request, &head, Operation::SignIn, &fault);
             match wants_page && fault.code == Code::Unauthorized {
                 true => Ok(html(401, &asking_form(&fault.message))),
                 false => Err(fault.into()),
@@ -103,7 +104,8 @@ async fn by_password(
 /// Ends the browser's session, here and in the browser.
 pub(super) async fn sign_out(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let head = head(&request, &edge)?;
-    if let Some(session) = edge.auth.cookie(&head, Route::Rest)? {
+    let refused = |fault: &Fault| written(&edge, &request, &head, Operation::SignOut, fault);
+    if let Some(session) = edge.auth.cookie(&head, Route::Rest).inspect_err(refused)? {
         edge.auth.sign_out(session).await?;
     }
     let gone = cookie(&edge, &head, "", 0);
@@ -123,6 +125,12 @@ pub(super) async fn session(Asking(caller): Asking) -> HttpResponse {
         expires_at: principal.expires_at.map(|at| at.to_rfc3339()),
     })
 }
+
+/// Writes a refusal down.
+fn written(edge: &Edge, request: &HttpRequest, head: &Head<'_>, operation: Operation, fault: &Fault) {
+    edge.auth.refused(head.peer, operation.name(), fault, None, RequestId::of_request(request).as_str());
+}
+
 fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     Ok(edge.auth.head(request.head(), peer))

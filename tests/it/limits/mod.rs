@@ -2,6 +2,6 @@
 
 mod bodies;
 mod connections;
-mod raw;
+pub mod raw;
 mod requests;
 mod sockets;
