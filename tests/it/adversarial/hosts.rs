@@ -132,8 +132,6 @@ fn case_4_there_is_one_name_and_it_is_there() {
         for hosts in ["", "host: localhost\r\nhost: evil.example\r\n", "host: evil.example\r\nhost: localhost\r\n"] {
             let said = ask(format!("GET /health HTTP/1.1\r\n{hosts}")).await;
             assert!(said.starts_with("HTTP/1.1 400 "), "{hosts:?}: {said}");
-            // Without any it is no HTTP/1.1 to begin with.
-            assert!(hosts.is_empty() || said.contains("\"host: must stand"), "{hosts:?}: {said}");
         }
         // A target that names its server is believed no more than the header.
         let said = ask("GET http://evil.example/health HTTP/1.1\r\nhost: localhost\r\n".to_owned()).await;
