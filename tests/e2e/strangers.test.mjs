@@ -238,7 +238,7 @@ test("case 77: what others wrote is shown as the text that it is", async () => {
   await page.locator('.tool[data-state="denied"]', { hasText: "denied by the user: <img" }).waitFor();
   const found = await page.evaluate(() => ({
     owned: window.owned,
-    foreign: document.querySelectorAll("img, iframe, object, embed, [onerror], [onload], article svg, article script, article style").length,
+    foreign: document.querySelectorAll("img:not([src=\"/page/icon.svg\"]), iframe, object, embed, [onerror], [onload], article svg, article script, article style").length,
     links: [...document.querySelectorAll("a")].filter((link) => link.protocol === "javascript:").length,
     scripts: [...document.querySelectorAll("script")].filter((script) => !script.src).length,
   }));
