@@ -70,6 +70,7 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     pub origins: Vec<String>,
     pub public_url: String,
+    pub hosts: Vec<String>,
     pub socketio_origins: String,
     pub drain_seconds: u64,
 }

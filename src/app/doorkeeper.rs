@@ -11,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use super::watch::{Told, confirm};
 use crate::actors::connection::{ConnectionActor, ConnectionKit};
 use crate::actors::standing;
+use crate::auth::hosts::MISDIRECTED;
 use crate::auth::{Authenticator, Head, Route};
 use crate::config::Config;
 use crate::domain::command::Caller;
@@ -34,17 +35,17 @@ pub struct HubDoorkeeper {
     pub told: Told,
 }
 
-fn refusal(fault: &Fault, request_id: &str) -> Refusal {
+fn refusal(fault: &Fault, status: u16, request_id: &str) -> Refusal {
     let body = fault_json(fault, request_id).to_string();
     let mut headers = Vec::new();
     headers.extend(HeaderValue::from_str(request_id).ok().map(|value| (REQUEST_ID, value)));
-    if fault.code.row().http_status == 401 {
+    if status == 401 {
         headers.push((actix_http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
     }
     if let Some(seconds) = fault.details.as_ref().and_then(|details| details["retryAfter"].as_u64()) {
         headers.push((actix_http::header::RETRY_AFTER, HeaderValue::from(seconds)));
     }
-    Refusal { status: fault.code.row().http_status, body: Bytes::from(body), headers }
+    Refusal { status, body: Bytes::from(body), headers }
 }
 
 /// Whether a query has a parameter of that name.
@@ -88,7 +89,7 @@ impl Doorkeeper for HubDoorkeeper {
             let request_id = RequestId::of(&actix_web::http::header::HeaderMap::from_iter(
                 request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
             ));
-            let refuse = |fault: &Fault| refusal(fault, request_id.as_str());
+            let refuse = |fault: &Fault| refusal(fault, fault.code.row().http_status, request_id.as_str());
             let uri: actix_web::http::Uri = match &request.query {
                 Some(query) => format!("{}?{query}", request.path).parse(),
                 None => request.path.parse(),
@@ -96,6 +97,14 @@ impl Doorkeeper for HubDoorkeeper {
             .map_err(|_| refuse(&Fault::field("path", "not an address")))?;
             let trusted = &config.server.trusted_proxies;
             let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
+            let version = actix_web::http::Version::HTTP_11;
+            auth.hosts().check(head.headers, &uri, version, Some(request.local)).map_err(|fault| {
+                auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());
+                match fault.code {
+                    Code::Forbidden => refusal(&fault, MISDIRECTED, request_id.as_str()),
+                    _ => refuse(&fault),
+                }
+            })?;
             let before = told.number();
             let (principal, place) = admitted(&auth, &kit, &head).await.map_err(|fault| {
                 auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());

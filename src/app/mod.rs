@@ -229,6 +229,7 @@ fn listen(
             .app_data(http::ReaderLimits(Rc::new(limits.clone())))
             .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
             .wrap(middleware::from_fn(http::limit::limited))
+            .wrap(middleware::from_fn(http::browsers))
             .wrap(middleware::from_fn(http::around))
             .configure(http::routes)
             .configure(http::limit::bodies(body_bytes))

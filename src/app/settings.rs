@@ -68,7 +68,9 @@ pub fn apply(limits: Arc<Limits>, settings: Live<HubSettings>) -> impl Fn(&Confi
         limits.set(&config.limits);
         match hub(config) {
             Ok(fresh) => settings.set(Arc::new(fresh)),
-            Err(error) => tracing::error!(error = error.0, "the changed configuration does not reach the conversations"),
+            Err(error) => {
+                tracing::error!(error = error.0, "the changed configuration does not reach the conversations")
+            }
         }
         telemetry::set_level(config.log.level);
     }

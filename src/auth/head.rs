@@ -121,12 +121,14 @@ impl<'a> Head<'a> {
             .map(|(name, value)| (name.as_str(), value.trim_matches('"')))
     }
 
-    /// Refuses a page that is neither the hub's own nor a friend. Asked only where the credential is a cookie.
+    /// Refuses a page that is neither the hub's own nor a friend. Asked where the credential is a cookie, and where a
+    /// page would change something without any.
     ///
     /// Browsers name the page in `Origin` on every WebSocket and on every request that changes something; its absence
     /// there is refused, because then nobody knows which page the cookie was sent for.
     pub fn check_origin(&self, public_url: &str, friends: &[String], websocket: bool) -> Result<(), Fault> {
-        let Some(origin) = self.header(header::ORIGIN) else {
+        let mut origins = self.headers.get_all(header::ORIGIN);
+        let Some(origin) = origins.next() else {
             let site = self.headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
             let reads = !websocket && (*self.method == Method::GET || *self.method == Method::HEAD);
             return match site {
@@ -135,6 +137,8 @@ impl<'a> Head<'a> {
                 _ => Err(Fault::forbidden("a cookie counts only together with an Origin header; a token needs none")),
             };
         };
+        let foreign = || Fault::forbidden("this page is not the hub's own, and its origin is not in server.origins");
+        let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return Err(foreign()) };
         let own = if public_url.is_empty() {
             let scheme = if self.secure { "https" } else { "http" };
             format!("{scheme}://{}", self.header(header::HOST).unwrap_or_default())
@@ -144,12 +148,12 @@ impl<'a> Head<'a> {
         if same_origin(origin, &own) || friends.iter().any(|friend| same_origin(origin, friend)) {
             return Ok(());
         }
-        Err(Fault::forbidden("this page may not use the hub's cookie: its origin is not in server.origins"))
+        Err(foreign())
     }
 }
 
 /// Scheme, host and port are the same; `null` is like nothing.
-pub fn same_origin(one: &str, other: &str) -> bool {
+fn same_origin(one: &str, other: &str) -> bool {
     match (url::Url::parse(one), url::Url::parse(other)) {
         (Ok(one), Ok(other)) => one.origin().is_tuple() && one.origin() == other.origin(),
         _ => false,

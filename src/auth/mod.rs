@@ -9,6 +9,7 @@ pub mod folder;
 mod foreign;
 mod forget;
 pub mod head;
+pub mod hosts;
 pub mod jwt;
 pub mod keys;
 mod outward;
@@ -36,6 +37,7 @@ use crate::telemetry;
 
 use foreign::{Foreign, Shown};
 pub use head::{Head, Presented, Route};
+use hosts::Hosts;
 use jwt::{Claims, Jwt, Person};
 use outward::Outward;
 use password::Passwords;
@@ -58,6 +60,7 @@ pub struct Authenticator {
     config: Live<Config>,
     cookies: Vec<String>,
     socketio_origins: Option<Vec<String>>,
+    hosts: Hosts,
     users: Remember<(OrganizationId, UserId), User>,
     keys: Remember<[u8; 32], ApiKey>,
     /// Hashes of the keys that were used since the start, by the keys' ids: there are no more of them than rows.
@@ -88,6 +91,7 @@ impl Authenticator {
             store,
             cookies,
             socketio_origins: config.server.socketio_origins(),
+            hosts: Hosts::new(&config.server),
             users: Remember::new(age, REMEMBERED),
             keys: Remember::new(age, REMEMBERED),
             key_hashes: DashMap::new(),
@@ -105,6 +109,11 @@ impl Authenticator {
     pub fn with_tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
         self.outward.tls = Some(tls);
         self
+    }
+
+    /// The names the hub answers to: to be checked before any credential is looked at.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// The head of a request, with forwarded headers from trusted proxies alone.

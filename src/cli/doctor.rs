@@ -34,6 +34,7 @@ pub(super) fn run(loaded: Result<Loaded, ConfigError>) -> Result<(), Failure> {
         loaded.warnings.iter().map(|warning| ("environment", Note(warning.clone()))).collect();
     findings.push(("configuration", Good("makes sense".into())));
     findings.push(("binding", binding(config)));
+    findings.push(("names", names(config)));
     findings.push(("data folder", data_folder(&config.server.data)));
     findings.push(("secrets", secrets(config)));
     findings.push(("database", database(config)?));
@@ -59,6 +60,18 @@ fn binding(config: &Config) -> Finding {
     match config.check_binding().and_then(|()| config.check_files()) {
         Ok(()) => Good(format!("{} may be listened on", config.server.listen)),
         Err(error) => Bad(error.0),
+    }
+}
+
+fn names(config: &Config) -> Finding {
+    let server = &config.server;
+    match (server.listen.ip().to_canonical().is_loopback(), server.public_url.is_empty() && server.hosts.is_empty()) {
+        (false, true) => Note(
+            "the hub answers to its addresses alone; set server.public_url, or server.hosts, to the name that \
+             browsers ask for"
+                .into(),
+        ),
+        _ => Good("the hub answers to the names of server.public_url and server.hosts, and to its addresses".into()),
     }
 }
 

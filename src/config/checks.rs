@@ -153,6 +153,11 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
     {
         origin_like(name, origin)?;
     }
+    if let Some(host) = config.server.hosts.iter().find(|host| !is_host(host)) {
+        return refuse(format!(
+            "server.hosts: {host:?} is not a name such as \"hub.internal\" or an address, without scheme and port"
+        ));
+    }
     for (name, text) in [
         ("providers.openai.base_url", &config.providers.openai.base_url),
         ("providers.anthropic.base_url", &config.providers.anthropic.base_url),
@@ -228,6 +233,15 @@ fn origin_like(name: &str, text: &str) -> Result<(), ConfigError> {
         Some(_) => Ok(()),
         None => refuse(format!("{name}: {text:?} is not an origin such as \"https://hub.example.org\"")),
     }
+}
+
+fn is_host(text: &str) -> bool {
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let name = |text: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=253).contains(&text.len()) && text.bytes().all(fits)
+    };
+    name(text) || inner.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// HS256 with less than its own block is guessed offline.

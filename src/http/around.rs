@@ -33,6 +33,12 @@ impl RequestId {
         }
     }
 
+    /// That of a request under way.
+    pub fn of_request(request: &impl HttpMessage) -> Self {
+        let known = request.extensions().get::<Self>().cloned();
+        known.unwrap_or_else(|| Self::of(request.headers()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,8 +55,7 @@ impl FromRequest for RequestId {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let known = request.extensions().get::<Self>().cloned();
-        ready(Ok(known.unwrap_or_else(|| Self::of(request.headers()))))
+        ready(Ok(Self::of_request(request)))
     }
 }
 

@@ -100,11 +100,12 @@ async fn admit(
     next.call(request).await.map(ServiceResponse::map_into_boxed_body)
 }
 
-async fn caller(request: &HttpRequest, operation: Operation) -> Result<Caller, Fault> {
+/// Who asks, if the operation's rule lets them; who is refused is written down.
+pub(super) async fn caller(request: &HttpRequest, operation: Operation) -> Result<Caller, Fault> {
     let edge = request.app_data::<web::Data<Edge>>().ok_or_else(|| Fault::internal("the app has no edge"))?;
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let head = edge.auth.head(request.head(), peer);
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
+    let id = RequestId::of_request(request);
     let refused = |fault: &Fault, known: Option<&Principal>| {
         edge.auth.refused(head.peer, operation.name(), fault, known, id.as_str());
     };

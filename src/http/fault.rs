@@ -84,7 +84,8 @@ fn gateway_json(fault: &Fault, request_id: &str) -> Value {
             let first = letters.next().map(|letter| letter.to_ascii_uppercase());
             format!("{}{} not found", first.map(String::from).unwrap_or_default(), letters.as_str())
         }
-        (Code::Forbidden, _) => "Forbidden".to_owned(),
+        // A field that is wrong can be mended: its sentence stays.
+        (Code::Forbidden, _) if fault.details.is_none() => "Forbidden".to_owned(),
         _ => fault.message.clone(),
     };
     let mut body = json!({ "error": words, "code": fault.code.name(), "requestId": request_id });

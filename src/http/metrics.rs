@@ -6,10 +6,11 @@ use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::described::Described;
-use super::endpoint::{Endpoint, row};
+use super::endpoint::{Endpoint, caller, row};
 use super::{Edge, Refusal};
 use crate::auth::Head;
-use crate::domain::policy::{self, Operation};
+use crate::auth::hosts::name_of;
+use crate::domain::policy::Operation;
 use crate::error::Fault;
 
 /// Anybody may knock: this machine is let in without a credential, others are asked for one.
@@ -24,19 +25,15 @@ pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Resu
     let head = edge.auth.head(request.head(), peer);
     let here = head.local && names_this_machine(&head);
     if !here {
-        policy::allow(&edge.principal(&request).await?, Operation::Metrics)?;
+        caller(&request, Operation::Metrics).await?;
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, kind)).body(edge.metrics.render()))
 }
 
-/// A page whose own name was pointed at this machine sends that name, and gets nothing.
+/// A proxy of this machine may pass strangers on without a word, but it passes on the name that they asked for.
 fn names_this_machine(head: &Head<'_>) -> bool {
     let Some(host) = head.header(header::HOST) else { return true };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split(':').next(),
-    };
-    let name = name.unwrap_or_default();
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    let name = name_of(host);
+    name == "localhost" || name.parse::<IpAddr>().is_ok()
 }

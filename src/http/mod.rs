@@ -2,6 +2,7 @@
 
 mod api;
 mod around;
+mod browsers;
 mod config;
 mod described;
 mod endpoint;
@@ -32,6 +33,7 @@ use crate::telemetry::Metrics;
 use crate::tuning::Tuning;
 
 pub use around::{RequestId, around};
+pub use browsers::browsers;
 pub use endpoint::{Asking, Endpoint, HubHandle, table};
 pub use fault::{Refusal, fault_json};
 pub use health::{Check, Readiness};

@@ -9,8 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::described::Described;
 use super::endpoint::{Asking, Endpoint, row};
-use super::{Edge, Refusal};
-use crate::auth::head::same_origin;
+use super::{Edge, Refusal, RequestId};
 use crate::auth::{COOKIE, Head, Route, keys};
 use crate::domain::ids::{Source, SystemSource};
 use crate::domain::policy::Operation;
@@ -41,14 +40,14 @@ pub(super) async fn page(request: HttpRequest, edge: web::Data<Edge>) -> Result<
 }
 
 /// Uses a link's code (`code`), a JWT (`token`) or a password (`user`, `password`, and `organization` where it is not the
-/// default), as a form or as JSON. A browser is sent on to the console.
+/// default), as a form or as JSON. A browser is sent on to the console. A foreign page, which could sign somebody in as
+/// somebody else, does not get here: see [`super::browsers`].
 pub(super) async fn sign_in(
     request: HttpRequest,
     body: web::Bytes,
     edge: web::Data<Edge>,
 ) -> Result<HttpResponse, Refusal> {
     let head = head(&request, &edge)?;
-    own_page(&head, &edge)?;
     let wants_page = head.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
     let cookie = match (field(&body, "code")?, field(&body, "token")?, field(&body, "password")?) {
         (Some(code), None, None) => by_link(&edge, &head, &code).await,
@@ -63,6 +62,7 @@ pub(super) async fn sign_in(
         }
         Err(fault) => {
             metrics::counter!(telemetry::REFUSALS, "code" => fault.code.name()).increment(1);
+            written(&edge, &request, &head, Operation::SignIn, &fault);
             match wants_page && fault.code == Code::Unauthorized {
                 true => Ok(html(401, &asking_form(&fault.message))),
                 false => Err(fault.into()),
@@ -104,7 +104,8 @@ async fn by_password(
 /// Ends the browser's session, here and in the browser.
 pub(super) async fn sign_out(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let head = head(&request, &edge)?;
-    if let Some(session) = edge.auth.cookie(&head, Route::Rest)? {
+    let refused = |fault: &Fault| written(&edge, &request, &head, Operation::SignOut, fault);
+    if let Some(session) = edge.auth.cookie(&head, Route::Rest).inspect_err(refused)? {
         edge.auth.sign_out(session).await?;
     }
     let gone = cookie(&edge, &head, "", 0);
@@ -124,18 +125,15 @@ pub(super) async fn session(Asking(caller): Asking) -> HttpResponse {
         expires_at: principal.expires_at.map(|at| at.to_rfc3339()),
     })
 }
+
+/// Writes a refusal down.
+fn written(edge: &Edge, request: &HttpRequest, head: &Head<'_>, operation: Operation, fault: &Fault) {
+    edge.auth.refused(head.peer, operation.name(), fault, None, RequestId::of_request(request).as_str());
+}
+
 fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     Ok(edge.auth.head(request.head(), peer))
-}
-
-/// A foreign page must not sign a browser in as somebody else. Programs send no Origin.
-fn own_page(head: &Head<'_>, edge: &Edge) -> Result<(), Fault> {
-    match head.header(header::ORIGIN) {
-        None => Ok(()),
-        Some(origin) if edge.config.get().server.origins.iter().any(|friend| same_origin(origin, friend)) => Ok(()),
-        Some(_) => head.check_origin(&edge.config.get().server.public_url, &[], false),
-    }
 }
 
 fn field(body: &[u8], name: &str) -> Result<Option<String>, Fault> {

@@ -35,11 +35,16 @@ pub(super) struct Entrance {
     pub(super) patiences: Patiences,
 }
 
+/// The address that a connection came in on. Requests have it as connection data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalAddress(pub SocketAddr);
+
 /// A connection while it speaks HTTP.
 pub(super) struct HttpIo {
     stream: HttpStream,
     guard: AcceptGuard,
     peer: SocketAddr,
+    local: SocketAddr,
     waiting: Waiting,
 }
 
@@ -51,7 +56,7 @@ enum HttpStream {
 impl Entrance {
     /// Lets a connection in, or fails: turned away, gone, or no TLS in time.
     pub(super) async fn accept(self, tcp: TcpStream) -> io::Result<HttpIo> {
-        let peer = tcp.peer_addr()?;
+        let (peer, local) = (tcp.peer_addr()?, tcp.local_addr()?);
         let guard = match self.gate.enter(peer) {
             Ok(guard) => guard,
             Err(why) => {
@@ -67,7 +72,7 @@ impl Entrance {
             Some(tls) => HttpStream::Tls(Box::new(timeout(self.tls_timeout, Box::pin(tls.accept(tcp))).await??)),
         };
         let waiting = Waiting::new(self.patiences);
-        Ok(HttpIo { stream, guard, peer, waiting })
+        Ok(HttpIo { stream, guard, peer, local, waiting })
     }
 }
 
@@ -94,6 +99,11 @@ async fn turn_away(tcp: &TcpStream, why: TurnedAway) {
 impl HttpIo {
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// This side's address: the one that was asked.
+    pub(super) fn local(&self) -> LocalAddress {
+        LocalAddress(self.local)
     }
 
     /// Where the requests that are being answered are counted.

@@ -30,6 +30,7 @@ mod stream;
 mod upgrade;
 mod worker;
 
+pub use accept::LocalAddress;
 pub use counters::{Counters, OpenConnections, Reading};
 pub use inbound::{Inbound, InboundStream};
 pub use outbound::{Outbound, Pushed};

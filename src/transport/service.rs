@@ -71,7 +71,10 @@ where
         .client_request_timeout(plan.head_timeout)
         .client_disconnect_timeout(Duration::ZERO)
         .h1_allow_half_closed(false)
-        .on_connect_ext(|io: &HttpIo, data| drop(data.insert(io.busy())))
+        .on_connect_ext(|io: &HttpIo, data| {
+            data.insert(io.busy());
+            data.insert(io.local());
+        })
         .upgrade(upgrades)
         .h1(apply_fn_factory(map_config(app, |()| AppConfig::default()), move |request: Request, app: &S::Service| {
             let answering = request.conn_data::<Rc<Busy>>().cloned().map(Busy::begin);

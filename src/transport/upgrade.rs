@@ -38,6 +38,8 @@ pub struct UpgradeRequest {
     pub query: Option<String>,
     pub headers: HeaderMap,
     pub peer: SocketAddr,
+    /// The address that the connection came in on.
+    pub local: SocketAddr,
     /// Whether it came over TLS to this process.
     pub secure: bool,
 }
@@ -207,6 +209,7 @@ async fn decide(
         query: head.uri.query().map(str::to_owned),
         headers: std::mem::replace(&mut head.headers, HeaderMap::new()),
         peer: io.peer(),
+        local: io.local().0,
         secure: io.is_secure(),
     };
     let admitted = doorkeeper.admit(request).await?;

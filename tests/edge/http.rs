@@ -70,12 +70,9 @@ fn metrics_are_for_this_machine_and_for_administrators() {
     let member = format!("Bearer {}", data.token(&["--user", "ann"]));
     let owner = format!("Bearer {}", data.token(&["--user", "owner"]));
     let relayed = ("X-Forwarded-For", "192.0.2.7");
-    let rebound = ("Host", "hub.evil.example");
-    for strange in [relayed, rebound] {
-        assert_eq!(hub.get("/metrics", &[strange]).error().0, "unauthorized", "{strange:?}");
-        assert_eq!(hub.get("/metrics", &[strange, ("Authorization", &member)]).error().0, "forbidden", "{strange:?}");
-        assert_eq!(hub.get("/metrics", &[strange, ("Authorization", &owner)]).status(), 200, "{strange:?}");
-    }
+    assert_eq!(hub.get("/metrics", &[relayed]).error().0, "unauthorized");
+    assert_eq!(hub.get("/metrics", &[relayed, ("Authorization", &member)]).error().0, "forbidden");
+    assert_eq!(hub.get("/metrics", &[relayed, ("Authorization", &owner)]).status(), 200);
 }
 
 #[test]

@@ -65,7 +65,7 @@ async fn subscribed(client: &mut Client, channel: &str) -> Value {
 }
 
 #[test]
-fn another_organizations_things_do_not_exist() {
+fn case_24_and_28_another_organizations_things_do_not_exist() {
     run(async {
         let hub = Hub::start(HubOptions::default().set("SWITCHBOARD_SERVER__WORKERS", 2));
         let mut alice = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;

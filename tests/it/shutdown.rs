@@ -35,7 +35,7 @@ async fn return_to(hub: &mut Hub, watchers: &mut [Watcher]) {
 
 /// Asks `/ready` on a connection that was there before: the status and the body.
 async fn ready(socket: &mut BufReader<TcpStream>) -> (u16, serde_json::Value) {
-    socket.write_all(b"GET /ready HTTP/1.1\r\nhost: hub\r\n\r\n").await.expect("the request is sent");
+    socket.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("the request is sent");
     let (mut status, mut length) = (0, 0);
     loop {
         let mut line = String::new();

@@ -120,6 +120,67 @@ fn case_19_names_that_no_channel_has() {
     });
 }
 
+/// Tries to listen; the code it is refused with, on every way there is.
+async fn refused(client: &mut Client, channel: &str, position: &Value) -> String {
+    let mut codes = Vec::new();
+    for since in [json!(null), json!({channel: position})] {
+        client.send(json!({"type": "subscribe", "channels": ["app:own", channel], "since": since, "id": "s"})).await;
+        let error = client.find(|f| f["type"] == "error").await;
+        assert_eq!(error["channel"], channel, "{error}");
+        let answer = client.find(|f| f["id"] == "s" && f["type"] == "response").await;
+        assert_eq!(answer["result"]["subscribed"], json!(["app:own"]), "what is one's own is not refused with it");
+        codes.extend([error["code"].clone(), answer["result"]["refused"][channel].clone()]);
+    }
+    for method in ["channels.presence", "channels.history"] {
+        codes.push(client.ask(method, json!({"channel": channel})).await["error"]["code"].take());
+    }
+    client.take_waiting();
+    codes.dedup();
+    assert_eq!(codes.len(), 1, "{channel}: {codes:?}");
+    codes[0].as_str().unwrap_or_else(|| panic!("{channel} is open")).to_owned()
+}
+
+#[test]
+fn case_18_nobody_listens_to_what_is_anothers() {
+    run(async {
+        let hub = Hub::start(HubOptions::default().set("SWITCHBOARD_SERVER__WORKERS", 2));
+        let mut alice = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
+        let (session, channel, (epoch, seq)) = talked(&mut alice).await;
+        let project = alice.call("projects.create", json!({"name": "p"})).await["id"].clone();
+        let project = format!("project:{}", project.as_str().expect("an id"));
+        let position = json!({"epoch": epoch, "seq": seq});
+        let mut others = Vec::new();
+        for (user, organization, role) in [
+            ("bob", "acme", "member"),
+            ("ann", "acme", "owner"),
+            ("alice", "rival", "owner"),
+            ("bob", "rival", "viewer"),
+        ] {
+            let token = hub.token(user, organization, role);
+            let mut client = Client::connect(&hub.address, &token).await;
+            let (own, foreign) = (organization == "acme", "not_found".to_owned());
+            let private = if own { "forbidden".to_owned() } else { foreign.clone() };
+            assert_eq!(refused(&mut client, &channel, &position).await, private, "{user} of {organization}");
+            if user != "alice" {
+                // The name is one of their own organization, whoever else is called so elsewhere.
+                assert_eq!(refused(&mut client, "user:alice", &position).await, "forbidden");
+            }
+            if !own {
+                assert_eq!(refused(&mut client, &project, &position).await, foreign);
+                assert_eq!(refused(&mut client, "org:acme", &position).await, foreign);
+            }
+            others.push(client);
+        }
+        alice.call("sessions.update", json!({"sessionId": session, "title": "a secret"})).await;
+        let turn = alice.say(&session, "a secret").await;
+        alice.find(|f| f["event"] == "turn.ended" && f["data"]["turnId"] == turn.as_str()).await;
+        for client in &mut others {
+            let heard = client.until_pong().await;
+            assert!(heard.iter().all(|frame| frame["channel"] == "app:own"), "{heard:?}");
+        }
+    });
+}
+
 #[test]
 fn case_20_who_loses_the_right_hears_no_more() {
     run(async {

@@ -1,5 +1,13 @@
 //! Cases that broke others, by their numbers.
 
 mod bodies;
+mod bytes;
 mod channels;
+mod claims;
 mod configuration;
+mod hosts;
+mod origins;
+mod scene;
+mod secrets;
+mod strangers;
+mod tenants;

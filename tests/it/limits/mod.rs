@@ -2,7 +2,7 @@
 
 mod bodies;
 mod connections;
-mod raw;
+pub mod raw;
 mod requests;
 mod sockets;
 mod spending;

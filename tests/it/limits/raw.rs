@@ -9,6 +9,8 @@ pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 impl Answer {
@@ -23,7 +25,8 @@ impl Answer {
     }
 
     pub fn code(&self) -> &str {
-        self.body["error"]["code"].as_str().unwrap_or_default()
+        // The gateway's errors have theirs beside the words.
+        self.body["error"]["code"].as_str().or(self.body["code"].as_str()).unwrap_or_default()
     }
 
     /// A refusal of the limiter, whole: status, shape, headers.
@@ -43,6 +46,14 @@ pub async fn from(source: &str, address: &str) -> TcpStream {
     socket.connect(address.parse().expect("an address")).await.expect("a connection")
 }
 
+/// The line that names the server, unless the headers do.
+fn host_line(address: &str, headers: &[(&str, &str)]) -> String {
+    match headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        true => String::new(),
+        false => format!("host: {address}\r\n"),
+    }
+}
+
 /// One request on a connection of its own.
 pub async fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     send_from("127.0.0.1", address, method, path, headers, body).await
@@ -56,7 +67,8 @@ pub async fn send_from(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let host = host_line(address, headers);
+    let mut text = format!("{method} {path} HTTP/1.1\r\n{host}connection: close\r\n");
     if !body.is_empty() {
         text.push_str(&format!("content-length: {}\r\n", body.len()));
     }
@@ -76,13 +88,19 @@ pub async fn answer(socket: &mut TcpStream) -> Answer {
     let text = String::from_utf8(bytes).expect("text");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_default();
-    Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or_default() }
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: serde_json::from_str(body).unwrap_or_default(),
+        text: body.to_owned(),
+    }
 }
 
 /// A handshake as a browser or a program sends it: the refusal, or the open socket.
 pub async fn knock(source: &str, address: &str, path: &str, headers: &[(&str, &str)]) -> Result<TcpStream, Answer> {
+    let host = host_line(address, headers);
     let mut text = format!(
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\n{host}connection: Upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     );
     for (name, value) in headers {
@@ -96,15 +114,11 @@ pub async fn knock(source: &str, address: &str, path: &str, headers: &[(&str, &s
     }
     let head = String::from_utf8(head).expect("a head is text");
     if head.starts_with("HTTP/1.1 101 ") {
+        assert!(!head.to_lowercase().contains("sec-websocket-extensions"), "frames come as they are: {head}");
         return Ok(socket);
     }
-    let body = answer_body(&mut socket).await;
+    let mut rest = answer(&mut socket).await;
+    rest.text = std::mem::take(&mut rest.head);
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_default();
-    Err(Answer { status, head, body })
-}
-
-async fn answer_body(socket: &mut TcpStream) -> Value {
-    let mut bytes = Vec::new();
-    let _ = socket.read_to_end(&mut bytes).await;
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    Err(Answer { status, head, body: serde_json::from_str(&rest.text).unwrap_or_default(), text: rest.text })
 }

@@ -174,7 +174,7 @@ fn case_57_a_flood_of_made_up_addresses_costs_bounded_memory_and_hurts_nobody() 
         let mut flood = async |range: std::ops::Range<u32>| {
             for n in range {
                 let text = format!(
-                    "GET /nothing HTTP/1.1\r\nhost: h\r\nx-forwarded-for: 2001:db8:{:x}:{:x}::1\r\n\r\n",
+                    "GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: 2001:db8:{:x}:{:x}::1\r\n\r\n",
                     n >> 16,
                     n & 0xffff
                 );

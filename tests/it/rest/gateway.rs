@@ -53,7 +53,7 @@ fn others_are_told_so_in_this_wires_words() {
 }
 
 #[test]
-fn another_organizations_session_is_no_session() {
+fn case_24_another_organizations_session_is_no_session() {
     run(async {
         let hub = hub();
         let alice = member(&hub, "alice");

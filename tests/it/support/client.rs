@@ -21,7 +21,12 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: &str, token: &str) -> Self {
-        let url = format!("ws://{address}/ws?token={token}");
+        Self::connect_at(address, &format!("/ws?token={token}")).await
+    }
+
+    /// At that path, with its query.
+    pub async fn connect_at(address: &str, path: &str) -> Self {
+        let url = format!("ws://{address}{path}");
         let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the socket opens");
         Self::over(socket)
     }

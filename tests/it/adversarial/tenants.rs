@@ -1,0 +1,250 @@
+//! What one organization has, another neither finds nor counts nor guesses.
+
+use serde_json::{Value, json};
+use switchboard::domain::ids::{DeviceId, KeyId, SystemSource};
+
+use super::scene::Scene;
+use crate::support::{Answer, Client, Http, Hub, HubOptions, Identity, run};
+
+/// Stands in everything that acme wrote.
+const WORD: &str = "walrus";
+
+/// What acme has: a conversation with a question that waits, in a project; a key and a device.
+struct Acme {
+    session: String,
+    project: String,
+    message: String,
+    turn: String,
+    request: String,
+    key: String,
+    device: String,
+    /// Where acme's own list goes on.
+    cursor: String,
+}
+
+impl Acme {
+    async fn fill(hub: &Hub) -> Self {
+        let store = Identity::of(&hub.folder());
+        let token = hub.token("alice", "acme", "admin");
+        let (_, key) = store.key("alice", "acme").await;
+        let (_, device) = store.device("alice", "acme").await;
+        let mut alice = Client::connect(&hub.address, &token).await;
+        let fields = json!({"visibility": "organization", "projectId": WORD, "title": format!("{WORD} plans")});
+        let session = alice.call("sessions.create", fields).await["id"].as_str().expect("an id").to_owned();
+        alice.session().await;
+        alice.subscribe(&format!("session:{session}"), None).await;
+        alice.say(&session, &format!("{WORD} todo")).await;
+        alice.event("turn.ended").await;
+        alice.say(&session, &format!("fetch http://{WORD}.example/")).await;
+        let asked = alice.event("tool.approval_required").await;
+        let messages = alice.call("messages.list", json!({"sessionId": session})).await;
+        let project = alice.call("sessions.get", json!({"sessionId": session})).await["projectId"].clone();
+        let first = alice.call("sessions.list", json!({"limit": 1})).await;
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        Self {
+            project: text(&project),
+            message: text(&messages["items"][0]["id"]),
+            turn: text(&asked["turnId"]),
+            request: text(&asked["requestId"]),
+            key: key.to_string(),
+            device: device.to_string(),
+            cursor: text(&first["nextCursor"]),
+            session,
+        }
+    }
+
+    /// The same ids, of nothing.
+    fn nobodys(&self) -> Self {
+        let none = |prefix: &str| format!("{prefix}01930000000070008000000000000000");
+        Self {
+            session: none("sess_"),
+            project: none("prj_"),
+            message: none("msg_"),
+            turn: none("turn_"),
+            request: none("appr_"),
+            key: KeyId::mint(&mut SystemSource).to_string(),
+            device: DeviceId::mint(&mut SystemSource).to_string(),
+            cursor: self.cursor.clone(),
+        }
+    }
+
+    /// Every address that names something of somebody.
+    fn addresses(&self, user: &str) -> Vec<(&'static str, String, &'static str)> {
+        let Self { session, project, message, turn, request, key, device, .. } = self;
+        vec![
+            ("GET", format!("/sessions/{session}"), ""),
+            ("DELETE", format!("/sessions/{session}"), ""),
+            ("POST", format!("/sessions/{session}/messages"), "{\"content\":\"x\"}"),
+            ("GET", format!("/sessions/{session}/messages?includeContent=true&before={message}"), ""),
+            ("GET", format!("/api/v1/projects/{project}"), ""),
+            ("GET", format!("/api/v1/sessions/{session}"), ""),
+            ("PATCH", format!("/api/v1/sessions/{session}"), "{\"visibility\":\"organization\"}"),
+            ("DELETE", format!("/api/v1/sessions/{session}"), ""),
+            ("POST", format!("/api/v1/sessions/{session}/resume"), ""),
+            ("PATCH", format!("/api/v1/sessions/{session}/messages/{message}"), "{\"content\":\"x\"}"),
+            ("GET", format!("/api/v1/sessions/{session}/turns/{turn}"), ""),
+            ("POST", format!("/api/v1/sessions/{session}/turns/{turn}/stop"), ""),
+            ("POST", format!("/api/v1/sessions/{session}/abort"), ""),
+            ("POST", format!("/api/v1/sessions/{session}/cancel"), "{}"),
+            ("POST", format!("/api/v1/sessions/{session}/messages"), "{\"content\":\"x\",\"idempotencyKey\":\"k\"}"),
+            ("GET", format!("/api/v1/sessions/{session}/approvals"), ""),
+            ("POST", format!("/api/v1/approvals/{request}"), "{\"approved\":true}"),
+            ("PATCH", format!("/devices/{device}"), "{\"name\":\"mine\"}"),
+            ("DELETE", format!("/devices/{device}"), ""),
+            ("DELETE", format!("/api/v1/devices/{device}"), ""),
+            ("DELETE", format!("/api/v1/admin/devices/{device}"), ""),
+            ("DELETE", format!("/api/v1/admin/keys/{key}"), ""),
+            ("PATCH", format!("/api/v1/admin/users/{user}"), "{\"role\":\"viewer\"}"),
+            ("POST", format!("/api/v1/admin/users/{user}/disable"), ""),
+            ("POST", format!("/api/v1/admin/users/{user}/enable"), ""),
+        ]
+    }
+}
+
+/// All of the head that says something about what was asked for.
+fn head(answer: &Answer) -> Vec<(String, String)> {
+    let own = |name: &str| ["x-request-id", "date"].contains(&name) || name.starts_with("ratelimit");
+    answer.headers.iter().filter(|(name, _)| !own(name)).cloned().collect()
+}
+
+#[test]
+fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
+    run(async {
+        let scene = Scene::new(HubOptions::default()).await;
+        let acme = Acme::fill(&scene.hub).await;
+        // An administrator elsewhere, also one of the same name.
+        for user in ["mallory", "bystander"] {
+            let rival = Http::new(scene.address(), &scene.hub.token(user, "rival", "owner"));
+            let (real, none) = (acme.addresses("alice"), acme.nobodys().addresses("nobody"));
+            for ((method, path, body), (_, unreal, _)) in real.into_iter().zip(none) {
+                let one = rival.send(method, &path, &[], body.as_bytes()).await;
+                let two = rival.send(method, &unreal, &[], body.as_bytes()).await;
+                assert_eq!((one.status, one.code().as_str()), (404, "not_found"), "{method} {path}: {one:?}");
+                assert_eq!((one.status, one.without_id()), (two.status, two.without_id()), "{method} {path}");
+                assert_eq!(head(&one), head(&two), "{method} {path}");
+            }
+        }
+        // At home it is all as it was.
+        let alice = Http::new(scene.address(), &scene.hub.token("alice", "acme", "admin"));
+        for (path, id) in [
+            (format!("/api/v1/sessions/{}", acme.session), &acme.session),
+            ("/api/v1/approvals".into(), &acme.request),
+            ("/api/v1/admin/keys".into(), &acme.key),
+            ("/devices".into(), &acme.device),
+        ] {
+            let answer = alice.ok("GET", &path, Value::Null).await;
+            assert!(answer.to_string().contains(id.as_str()) && !answer.to_string().contains("revokedAt"), "{answer}");
+        }
+        scene.silent(&[]).await;
+    });
+}
+
+#[test]
+fn case_28_search_usage_history_and_errors_stay_within_an_organization() {
+    run(async {
+        let scene = Scene::new(HubOptions::default()).await;
+        let acme = Acme::fill(&scene.hub).await;
+        let secrets = [
+            WORD,
+            "acme",
+            &acme.session,
+            &acme.project,
+            &acme.message,
+            &acme.turn,
+            &acme.request,
+            &acme.key,
+            &acme.device,
+        ];
+        for user in ["mallory", "bystander"] {
+            let token = scene.hub.token(user, "rival", "owner");
+            let rival = Http::new(scene.address(), &token);
+            let silent = |what: &str, said: &str, asked: &str| {
+                for secret in secrets.iter().filter(|secret| !asked.contains(**secret)) {
+                    assert!(!said.contains(*secret), "{what} tells {secret}: {said}");
+                }
+            };
+            for query in [
+                "walrus",
+                "wal*",
+                "\"walrus\"",
+                "walrus OR x",
+                "title:walrus",
+                "*",
+                "%25",
+                "_",
+                "'+OR+1=1--",
+                "NEAR(walrus)",
+            ] {
+                let path = format!("/api/v1/sessions?q={}", query.replace(' ', "+").replace('"', "%22"));
+                let answer = rival.get(&path).await;
+                silent(&path, answer.text(), &path);
+                if answer.status == 200 {
+                    assert_eq!(answer.json()["items"], json!([]), "{path}");
+                }
+            }
+            for path in [
+                "/api/v1/sessions".to_owned(),
+                format!("/api/v1/sessions?projectId={}", acme.project),
+                format!("/api/v1/sessions?cursor={}", acme.cursor),
+                format!("/api/v1/projects?cursor={}", acme.cursor),
+                "/api/v1/projects".into(),
+                "/api/v1/approvals".into(),
+                "/api/v1/devices".into(),
+                "/devices".into(),
+                "/api/v1/admin/keys".into(),
+                "/api/v1/admin/devices".into(),
+                "/api/v1/admin/users".into(),
+                "/api/v1/admin/audit?limit=200".into(),
+                "/api/v1/admin/audit?actor=alice".into(),
+            ] {
+                let answer = rival.get(&path).await;
+                assert!([200, 400].contains(&answer.status), "{path}: {answer:?}");
+                silent(&path, answer.text(), &path);
+            }
+            for period in ["day", "week", "month"] {
+                let used = rival.ok("GET", &format!("/api/v1/usage?period={period}"), Value::Null).await;
+                assert_eq!(used["turns"], 0, "{used}");
+                silent("usage", &used.to_string(), "");
+            }
+            // An organization that is named is either one's own or like none.
+            for (real, unreal) in [
+                ("/api/v1/session?organizationId=acme", "/api/v1/session?organizationId=nowhere"),
+                ("/api/v1/sessions?organizationId=acme&q=walrus", "/api/v1/sessions?organizationId=nowhere&q=walrus"),
+                ("/api/v1/admin/audit?organization=acme", "/api/v1/admin/audit?organization=nowhere"),
+                ("/api/v1/admin/users?organization=acme", "/api/v1/admin/users?organization=nowhere"),
+                ("/api/v1/admin/keys?organization=acme", "/api/v1/admin/keys?organization=nowhere"),
+            ] {
+                let (one, two) = (rival.get(real).await, rival.get(unreal).await);
+                assert!([403, 404].contains(&one.status), "{real}: {one:?}");
+                assert_eq!((one.status, one.without_id()), (two.status, two.without_id()), "{real}");
+                silent(real, one.text(), real);
+            }
+            let mut client = Client::connect(scene.address(), &token).await;
+            let channels =
+                [format!("session:{}", acme.session), format!("project:{}", acme.project), "org:acme".into()];
+            for (method, params) in [
+                ("sessions.list", json!({"q": WORD})),
+                ("sessions.list", json!({"projectId": acme.project})),
+                ("messages.list", json!({"sessionId": acme.session})),
+                ("messages.list", json!({"sessionId": acme.session, "before": acme.message})),
+                ("approvals.list", json!({})),
+                ("usage.get", json!({"period": "month"})),
+                ("channels.history", json!({"channel": channels[0]})),
+                ("channels.history", json!({"channel": channels[1]})),
+                ("channels.presence", json!({"channel": channels[2]})),
+                ("channels.history", json!({"channel": "app:news"})),
+                ("channels.presence", json!({"channel": "app:news"})),
+            ] {
+                let answer = client.ask(method, params.clone()).await;
+                silent(&format!("{method} {params}"), &answer.to_string(), &params.to_string());
+            }
+        }
+        // Whoever names another's project as the place for a session gets one of that name.
+        let mut client = Client::connect(scene.address(), &scene.hub.token("mallory", "rival", "owner")).await;
+        let made = client.call("sessions.create", json!({"projectId": acme.project})).await;
+        assert_ne!(made["projectId"], acme.project.as_str());
+        let within = client.call("sessions.list", json!({"projectId": made["projectId"]})).await;
+        assert_eq!((within["items"].as_array().map(Vec::len), &within["items"][0]["id"]), (Some(1), &made["id"]));
+        scene.silent(&[]).await;
+    });
+}
