@@ -70,6 +70,27 @@ by?: string, };
  */
 export type BroadcastScope = "organization" | "hub";
 
+/**
+ * The budget that had no room for a turn. `unit` is `tokens` or `usd`; the amounts are in it.
+ */
+export type BudgetRefusal = {
+/**
+ * Its name in the configuration.
+ */
+budget: string, unit: string, limit: number, used: number,
+/**
+ * What calls under way might still use.
+ */
+held: number,
+/**
+ * What this turn's call might have used.
+ */
+asked: number,
+/**
+ * When the next period begins.
+ */
+renewsAt: string, };
+
 export type ChannelEvents = { epoch: string, seq: number,
 /**
  * False where `since` was given and events after it are gone.
@@ -447,6 +468,10 @@ export type Turn = { id: string, state: TurnState, messageId: string,
  */
 answerId?: string, userId: string, model?: string, usage?: Usage, receipt?: Receipt, error?: string,
 /**
+ * Where it failed because of a budget.
+ */
+refusal?: BudgetRefusal,
+/**
  * The turn that this one repeats.
  */
 retryOf?: string, createdAt: string, startedAt?: string, endedAt?: string, };
@@ -458,7 +483,11 @@ export type TurnEnded = { turnId: string, state: TurnState, usage?: Usage, recei
 /**
  * Why it failed.
  */
-error?: string, };
+error?: string,
+/**
+ * Where it failed because of a budget.
+ */
+refusal?: BudgetRefusal, };
 
 export type TurnOutcome = { turnId: string, state: TurnState,
 /**
