@@ -6,14 +6,16 @@
 # Needs a built server (SWITCHBOARD_BIN, target/debug/switchboard) and tests/schemathesis/install.sh.
 set -eu
 cd "$(dirname "$0")/../.."
-target=${CARGO_TARGET_DIR:-target}
-bin=${SWITCHBOARD_BIN:-$target/debug/switchboard}
+here=$PWD/tests/schemathesis
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+bin=$(realpath -m "${SWITCHBOARD_BIN:-$target/debug/switchboard}")
 tool=$target/schemathesis/venv/bin/schemathesis
 [ -x "$bin" ] || { echo "no server at $bin: run cargo build, or set SWITCHBOARD_BIN" >&2; exit 1; }
 [ -x "$tool" ] || ./tests/schemathesis/install.sh
 data=$(mktemp -d)
 hub=
 cleanup() {
+    cd /
     if [ -n "$hub" ]; then kill "$hub" 2>/dev/null && wait "$hub" 2>/dev/null || true; fi
     rm -rf "$data"
 }
@@ -52,14 +54,16 @@ else
 fi
 echo "schemathesis $*"
 status=0
-export SCHEMATHESIS_HOOKS=hooks PYTHONPATH=tests/schemathesis
+export SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here
+# What it keeps of a run goes with the folder: the next one begins without it.
+cd "$data"
 timeout "$((${LONG_SECONDS:-1800} + 600))" "$tool" run "http://$address/api/openapi.json" "$@" --workers 1 \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --header "Authorization: Bearer $token" --request-timeout 30 --warnings off --continue-on-failure \
     --no-color || status=$?
 
 # Whatever was asked, the hub still serves, and still knows who asked.
-code=$("$target/schemathesis/venv/bin/python" tests/schemathesis/status.py "http://$address/config" "$token")
+code=$("$target/schemathesis/venv/bin/python" "$here/status.py" "http://$address/config" "$token")
 [ "$code" = 200 ] || { echo "after the run /config answers $code to who asked" >&2; status=1; }
 # Most of what was asked was asked by somebody who is known.
 strangers=$(grep -c '"status":401,' "$log" || true)
