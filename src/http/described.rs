@@ -118,7 +118,7 @@ impl Described {
             if let Some(properties) = schema["properties"].as_object_mut() {
                 properties.remove(*name);
             }
-            if let Some(required) = schema["required"].as_array_mut() {
+            if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
                 required.retain(|field| field != name);
             }
         }

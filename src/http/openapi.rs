@@ -162,6 +162,8 @@ fn refusals(endpoint: &Endpoint, described: &Described, named: bool) -> Vec<u16>
         (409, changes),
         (413, described.has_body()),
         (415, changes),
+        // Another name than the hub's own in `Host`.
+        (421, true),
         (429, true),
         (503, true),
     ];

@@ -9,6 +9,7 @@ use crate::domain::ids::Timestamp;
 
 /// A page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 #[serde(rename_all = "camelCase")]
 pub struct ListView<T> {
     pub items: Vec<T>,

@@ -108,7 +108,7 @@ fn case_1_no_token_an_empty_one_and_a_wrong_one_are_no_token_over_http() {
 }
 
 /// Addresses at which other servers talk about themselves.
-const ELSEWHERE_OPEN: [&str; 20] = [
+const ELSEWHERE_OPEN: [&str; 19] = [
     "/debug",
     "/debug/pprof",
     "/debug/pprof/heap",
@@ -127,7 +127,6 @@ const ELSEWHERE_OPEN: [&str; 20] = [
     "/health/",
     "/health/detailed/",
     "/api/v1/debug",
-    "/api/v1/config",
     "/dashboard",
 ];
 
@@ -150,7 +149,9 @@ fn case_76_nobody_reads_the_hubs_inside() {
             assert_refused(&ask("/health/detailed", &headers).await, 401, "unauthorized", "/health/detailed");
         }
         assert_refused(&ask("/health/detailed", &[("authorization", &member)]).await, 403, "forbidden", "a member");
-        for path in ["/api/v1/admin/users", "/api/v1/admin/audit", "/api/v1/admin/organizations"] {
+        for path in
+            ["/api/v1/admin/users", "/api/v1/admin/audit", "/api/v1/admin/organizations", "/api/v1/config", "/config"]
+        {
             assert_refused(&ask(path, &[]).await, 401, "unauthorized", path);
         }
         for path in ELSEWHERE_OPEN {
@@ -175,6 +176,7 @@ fn case_76_nobody_reads_the_hubs_inside() {
             ("admin.users.list", "unauthorized"),
             ("admin.audit", "unauthorized"),
             ("admin.organizations.list", "unauthorized"),
+            ("config.get", "unauthorized"),
         ];
         scene.unharmed(&rows, &[member.trim_start_matches("Bearer ")]).await;
     });

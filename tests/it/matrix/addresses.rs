@@ -90,6 +90,26 @@ GET     /api/v1/admin/devices               admin.devices.list  -+named
 DELETE  /api/v1/admin/devices/{id}          admin.devices.revoke device+named
 POST    /api/v1/admin/tokens/revoke         admin.tokens.revoke -+named {"tokenId":"matrix"}
 GET     /api/v1/admin/audit                 admin.audit         -+named
+GET     /config                             config.get      -
+GET     /api/v1/config                      config.get      -
+PATCH   /config                             config.update   -  {}
+PATCH   /api/v1/config                      config.update   -  {}
+GET     /api/v1/admin/connections           admin.connections.list  -+named
+DELETE  /api/v1/admin/connections/{connectionId} admin.connections.close nobody's:connection+named
+GET     /api/v1/admin/channels              admin.channels.list     -+named
+GET     /api/v1/admin/channels/{channel}/subscribers admin.channels.get     nobody's:channel+named
+GET     /api/v1/admin/channels/{channel}/history     admin.channels.history nobody's:channel+named
+POST    /api/v1/admin/publish               admin.publish           -+named {"channel":"app:matrix","event":"seen","data":{}}
+POST    /api/v1/admin/broadcast             admin.broadcast         -+named {"message":"matrix"}
+POST    /api/v1/admin/broadcast/all         admin.broadcast_all     -  {"message":"matrix"}
+GET     /api/v1/admin/sessions              admin.sessions.list     -+named
+GET     /api/v1/admin/sessions/{sessionId}/messages admin.sessions.read  home-session+named
+POST    /api/v1/admin/sessions/{sessionId}/stop     admin.sessions.stop  home-session+named
+POST    /api/v1/admin/sessions/{sessionId}/abort    admin.sessions.abort home-session+named
+GET     /api/v1/admin/approvals             admin.approvals.list    -+named
+POST    /api/v1/admin/approvals/{requestId} admin.approvals.decide  home-question+named {"approved":true}
+GET     /api/v1/admin/usage                 admin.usage             -+named
+POST    /api/v1/admin/reload                admin.reload            -
 
 GET|HEAD /                      page
 GET|HEAD /page/style.css        page

@@ -93,6 +93,7 @@ impl Asker {
             return Outcome::Forbidden;
         }
         match row.thing {
+            Thing::Nobodys(_) => Outcome::NotFound,
             _ if named && relation == Relation::Foreign && self.hub_admin => Outcome::Allowed,
             _ if named => Outcome::NotFound,
             Thing::Session | Thing::Question => rule.on_session(self.role, self.is_device(), relation),
