@@ -14,6 +14,17 @@ use super::fault::{Refusal, Status};
 use crate::doors::rpc;
 use crate::error::{Code, Fault};
 
+/// The path as the router reads it: `/sign%2Din` is `/sign-in` to it. Whatever is decided by an address is decided by
+/// this one.
+pub(super) fn routed(request: &HttpRequest) -> &str {
+    request.match_info().as_str()
+}
+
+/// The address as it stands in the table of endpoints, if it stands there.
+pub(super) fn pattern(request: &HttpRequest) -> Option<String> {
+    request.resource_map().match_pattern(routed(request))
+}
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The fields of a request, each as the JSON text that it came in.
