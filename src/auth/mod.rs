@@ -44,6 +44,7 @@ use password::Passwords;
 use refusals::Refusals;
 use remember::Remember;
 
+pub use refusals::UNKNOWN_ADDRESS;
 /// The cookie of the hub's own sessions.
 pub const COOKIE: &str = "switchboard_session";
 

@@ -16,6 +16,8 @@ use crate::store::Store;
 
 /// Kinds of refusals that are counted apart; what comes beyond them is counted together.
 const MOST: usize = 1000;
+/// Where somebody was refused at no address of the hub's: what a stranger asks for is not for a log that only grows.
+pub const UNKNOWN_ADDRESS: &str = "an unknown address";
 /// One row for each kind in this time.
 const EACH: Duration = Duration::from_secs(60);
 
