@@ -111,6 +111,7 @@ impl Doorkeeper for HubDoorkeeper {
                 principal: Arc::new(principal),
                 request_id: request_id.as_str().to_owned(),
                 origin: format!("{door} from {}", head.peer).into(),
+                address: Some(head.peer),
             };
             let id = HeaderValue::from_str(request_id.as_str()).ok();
             let open = Opener::here(move |socket| {

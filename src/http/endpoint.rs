@@ -147,3 +147,4 @@ impl FromRequest for HubHandle {
         ready(known.ok_or_else(|| Refusal(Fault::internal("the app has no hub")).into()))
     }
 }
+        address: Some(head.peer),
