@@ -84,11 +84,15 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let (live, tuning) = (tuning.config(), Arc::new(tuning));
     let config = live.get();
     telemetry::set_level(config.log.level);
+    let tls = providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
+    let record = auth.clone();
     let shared = Shared {
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
         settings: Live::new(Arc::new(settings::hub(&config).map_err(|error| error.0)?)),
         reload: settings::reload(tuning.clone()),
+        refused: Arc::new(move |caller, operation, fault| record.refused_caller(caller, operation, fault)),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;
@@ -98,8 +102,6 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let tls = providers::http::tls(&[]).map_err(|fault| fault.message)?;
-    let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store, &config));
     let limits = Arc::new(Limits::new(&config.limits));
     let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));

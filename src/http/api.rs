@@ -161,7 +161,7 @@ async fn answer(
     (path, request, payload): (Path, HttpRequest, web::Payload),
 ) -> Result<HttpResponse, actix_web::Error> {
     let fields = match what.body {
-        true => Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?,
+        true => Fields::of_body(&request, payload).await?,
         false => Fields::of_query(&request, what.query).map_err(Refusal)?,
     };
     let command = command(what.method, fields, &path, (&request, &edge)).map_err(Refusal)?;
@@ -228,7 +228,7 @@ async fn send(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let sent = async {
         let asked = Fields::of_query(&request, WAIT)?.take::<bool>("wait")?;
         let waits = asked.unwrap_or_else(|| prefers_waiting(&request));
@@ -289,7 +289,7 @@ async fn decide(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let decided = async {
         let wish: r::ApprovalDecision = fields.parse()?;
         let method = if wish.approved { "tools.approve" } else { "tools.reject" };

@@ -72,11 +72,10 @@ fn unexpected() -> Refusal {
 async fn create(
     Asking(caller): Asking,
     hub: HubHandle,
-    edge: web::Data<Edge>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let command = new_session(fields, &request).map_err(Refusal)?;
     match call(&hub, &caller, command).await.map_err(Refusal)? {
         Reply::Session(settings) => Ok(HttpResponse::Created().json(shown(&settings, None))),
@@ -134,7 +133,7 @@ async fn send(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let sent = async {
         let id = session(&path)?;
         let new = new_message(fields, &request, edge.config.get().limits.message_bytes)?;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -14,6 +14,17 @@ use super::fault::{Refusal, Status};
 use crate::doors::rpc;
 use crate::error::{Code, Fault};
 
+/// The path as the router reads it: `/sign%2Din` is `/sign-in` to it. Whatever is decided by an address is decided by
+/// this one.
+pub(super) fn routed(request: &HttpRequest) -> &str {
+    request.match_info().as_str()
+}
+
+/// The address as it stands in the table of endpoints, if it stands there.
+pub(super) fn pattern(request: &HttpRequest) -> Option<String> {
+    request.resource_map().match_pattern(routed(request))
+}
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The fields of a request, each as the JSON text that it came in.
@@ -21,28 +32,14 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) struct Fields(BTreeMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// The body, which is a JSON object; no body at all is an empty one.
+    /// The body, which is a JSON object; no body at all is an empty one. How long it may be was looked at before: see
+    /// [`super::endpoint`].
     ///
     /// # Errors
-    /// 413 above `limit` bytes, 415 where it is not JSON, 400 where it is no object, a field stands there
-    /// twice, or a value is one that not every reader can take.
-    pub(super) async fn of_body(
-        request: &HttpRequest,
-        payload: web::Payload,
-        limit: usize,
-    ) -> Result<Self, actix_web::Error> {
-        let headers = request.headers();
-        let too_large = || Refusal(Fault::new(Code::TooLarge, format!("the body is longer than {limit} bytes")));
-        let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if told.is_some_and(|told| told > limit as u64) {
-            return Err(too_large().into());
-        }
-        let body = match payload.to_bytes_limited(limit).await {
-            Ok(Ok(body)) => body,
-            // As it is: what is around every request tells a late body from a broken one.
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(too_large().into()),
-        };
+    /// 415 where it is not JSON, 400 where it is no object, a field stands there twice, or a value is one that not
+    /// every reader can take.
+    pub(super) async fn of_body(request: &HttpRequest, payload: web::Payload) -> Result<Self, actix_web::Error> {
+        let body = web::Bytes::from_request(request, &mut payload.into_inner()).await?;
         if body.is_empty() {
             return Ok(Self::default());
         }
@@ -52,7 +49,7 @@ impl Fields {
             essence.eq_ignore_ascii_case(b"application/json")
                 || patches && essence.eq_ignore_ascii_case(b"application/merge-patch+json")
         };
-        if !headers.get(header::CONTENT_TYPE).is_some_and(json) {
+        if !request.headers().get(header::CONTENT_TYPE).is_some_and(json) {
             return Err(Status(415, Fault::field("content-type", "must be application/json")).into());
         }
         Ok(Self::read(&body).map_err(Refusal)?)

@@ -2,6 +2,7 @@
 
 mod admin;
 mod channels;
+mod question;
 mod sessions;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::domain::settings::{Project, Settings, Visibility};
 use crate::error::{Code, Fault};
 use crate::fanout::{self, AttachRequest, Member};
 use crate::store::ConversationQuery;
+use question::Question;
 
 /// Sessions in the snapshot of a list.
 const SNAPSHOT_SESSIONS: usize = 50;
@@ -222,7 +224,9 @@ fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
 
 impl Hub for LocalHub {
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>> {
-        Box::pin(self.clone().carry_out(caller, command))
+        let question = Question::of(&self.shared, &caller, &command);
+        let answer = self.clone().carry_out(caller, command);
+        Box::pin(async move { question.answered(answer.await) })
     }
 
     fn stay(&self, caller: &Caller, connection: ConnectionNumber) -> Stay {
@@ -230,7 +234,9 @@ impl Hub for LocalHub {
     }
 
     fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>> {
-        Box::pin(self.clone().attach(caller, connection, listen))
+        let question = Question::new(&self.shared, &caller, Operation::Subscribe);
+        let attached = self.clone().attach(caller, connection, listen);
+        Box::pin(async move { question.answered(attached.await) })
     }
 
     fn unlisten(&self, connection: ConnectionNumber, caller: &Caller, channel: &Channel, dialect: DialectId) -> bool {
@@ -246,7 +252,12 @@ impl Hub for LocalHub {
         data: Arc<str>,
         confirm: bool,
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
-        let channel = self.check_publish(caller, channel, event)?;
+        let checked = self.check_publish(caller, channel, event);
+        // Published things are many and go by fast: nothing is kept for one that is not refused.
+        let channel = match checked {
+            Ok(channel) => channel,
+            refused => return Question::new(&self.shared, caller, Operation::Publish).answered(refused.map(|_| None)),
+        };
         let event = Event::Application { name: event.into(), data };
         let (workers, ring) = (&self.shared.workers, self.shared.settings.get().app_ring);
         if !confirm {

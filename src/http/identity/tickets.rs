@@ -60,7 +60,8 @@ pub async fn create(
 async fn elsewhere(request: &HttpRequest, edge: &Edge, caller: Caller, other: &str) -> Result<Caller, Fault> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let head = edge.auth.head(request.head(), peer);
-    let principal = edge.auth.find_in(&head, Route::Rest, Some(other)).await?;
-    policy::allow(&principal, Operation::TicketCreate)?;
+    let found = edge.auth.find_in(&head, Route::Rest, Some(other)).await;
+    let judged = found.and_then(|there| policy::allow(&there, Operation::TicketCreate).map(|()| there));
+    let principal = judged.inspect_err(|fault| edge.auth.refused_caller(&caller, Operation::TicketCreate, fault))?;
     Ok(Caller { principal: Arc::new(principal), ..caller })
 }
