@@ -29,7 +29,7 @@ use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::conversation::Rules;
 use crate::error::Fault;
-use crate::fanout::{RingLimits, Workers};
+use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
 use crate::tools::Tools;
@@ -44,8 +44,9 @@ pub struct HubSettings {
     pub approval_grace: i64,
     pub queue_turns: usize,
     pub steps_per_turn: u16,
-    pub session_ring: RingLimits,
-    pub app_ring: RingLimits,
+    pub session_home: HomeRules,
+    /// Of all channels but conversations.
+    pub channel_home: HomeRules,
     /// Milliseconds after which an idle, unwatched conversation leaves memory.
     pub rest_after: i64,
     pub subscriptions: usize,
