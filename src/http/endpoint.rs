@@ -114,8 +114,13 @@ pub(super) async fn caller(request: &HttpRequest, operation: Operation) -> Resul
     Ok(Caller {
         principal: Arc::new(principal),
         request_id: id.as_str().to_owned(),
-        origin: format!("{} from {}", operation.name(), head.peer).into(),
+        origin: format!("{} {} from {}", request.method(), where_from(request), head.peer).into(),
     })
+}
+
+/// The address as the table has it: without the ids that were asked for.
+fn where_from(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "unknown address".to_owned())
 }
 
 /// Who asks: for handlers whose rule asks for a credential.
