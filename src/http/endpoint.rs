@@ -11,6 +11,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::described::Described;
+use super::once::{Keyed, once};
 use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
 use crate::domain::hub::Hub;
@@ -73,7 +74,8 @@ pub fn mount(app: &mut web::ServiceConfig) {
         let allowed = allowed.collect::<Vec<_>>().join(", ");
         for route in rest.extract_if(.., |endpoint| endpoint.path == path) {
             let operation = route.operation;
-            let admitted = from_fn(move |request, next| admit(operation, request, next));
+            let keyed = route.described.map_or(Keyed::Refused, |described| described().keyed);
+            let admitted = from_fn(move |request, next| admit((operation, keyed), request, next));
             resource = resource.route((route.handler)().method(route.method).wrap(admitted));
         }
         app.service(resource.default_service(web::to(move || wrong_method(allowed.clone()))));
@@ -86,7 +88,7 @@ async fn wrong_method(allowed: String) -> HttpResponse {
 
 /// Lets a request through to its handler, with its caller, if the rule allows.
 async fn admit(
-    operation: Operation,
+    (operation, keyed): (Operation, Keyed),
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -97,7 +99,7 @@ async fn admit(
             Err(fault) => return Ok(request.into_response(Refusal(fault).error_response())),
         }
     }
-    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+    once(keyed, request, next).await
 }
 
 /// Who asks, if the operation's rule lets them; who is refused is written down.

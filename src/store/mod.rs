@@ -12,6 +12,7 @@ mod hub_settings;
 mod identity;
 mod keys;
 mod load;
+mod once;
 mod overview;
 mod pages;
 mod pairing;
