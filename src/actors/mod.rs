@@ -31,7 +31,7 @@ use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
 use crate::domain::policy::Operation;
 use crate::error::Fault;
-use crate::fanout::{RingLimits, Workers};
+use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
 use crate::tools::Tools;
@@ -46,8 +46,9 @@ pub struct HubSettings {
     pub approval_grace: i64,
     pub queue_turns: usize,
     pub steps_per_turn: u16,
-    pub session_ring: RingLimits,
-    pub app_ring: RingLimits,
+    pub session_home: HomeRules,
+    /// Of all channels but conversations.
+    pub channel_home: HomeRules,
     /// Milliseconds after which an idle, unwatched conversation leaves memory.
     pub rest_after: i64,
     pub subscriptions: usize,

@@ -125,7 +125,7 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let foreign = settings::foreign_pace(&config);
     let watch = Watch { store: store.clone(), auth, handle: server.handle(), told, foreign, tuning };
     let watch = watch.start(newest);
-    let pruning = actix_rt::spawn(prune::hourly(store.clone(), prune::FIRST));
+    let pruning = actix_rt::spawn(prune::hourly(store.clone(), prune::kept(&config), prune::FIRST));
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
     let mut here = Config::clone(&config);

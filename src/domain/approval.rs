@@ -1,8 +1,8 @@
 //! A question to a human about one tool call.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::ids::{ApprovalId, PartId, Timestamp, TurnId, UserId};
+use super::ids::{ApprovalId, ConversationId, PartId, Timestamp, TurnId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApprovalState {
@@ -52,6 +52,19 @@ pub struct Approval {
     /// Absolute: a restart does not move it but to leave at least ten seconds.
     pub deadline: Timestamp,
     pub decision: Option<Decision>,
+}
+
+impl Approval {
+    /// What the audit log says of it, beside who decided.
+    pub fn details(&self, conversation: ConversationId) -> Value {
+        let reason = self.decision.as_ref().and_then(|decision| decision.reason.as_deref());
+        json!({
+            "session": conversation.to_string(),
+            "tool": self.tool,
+            "state": self.state.name(),
+            "reason": reason,
+        })
+    }
 }
 
 /// Who decided, when, from where. `by` is absent where the clock or a stop decided.

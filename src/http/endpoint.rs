@@ -11,6 +11,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::described::Described;
+use super::once::{Keyed, once};
 use super::{Edge, Refusal, RequestId};
 use crate::domain::command::Caller;
 use crate::domain::hub::Hub;
@@ -76,7 +77,8 @@ pub fn mount(app: &mut web::ServiceConfig) {
         let allowed = allowed.collect::<Vec<_>>().join(", ");
         for route in rest.extract_if(.., |endpoint| endpoint.path == path) {
             let operation = route.operation;
-            let admitted = from_fn(move |request, next| admit(operation, request, next));
+            let keyed = route.described.map_or(Keyed::Refused, |described| described().keyed);
+            let admitted = from_fn(move |request, next| admit((operation, keyed), request, next));
             resource = resource.route((route.handler)().method(route.method).wrap(admitted));
         }
         app.service(resource.default_service(web::to(move || wrong_method(allowed.clone()))));
@@ -89,12 +91,12 @@ async fn wrong_method(allowed: String) -> HttpResponse {
 
 /// Lets a request through to its handler, with its caller, if the rule allows.
 async fn admit(
-    operation: Operation,
+    (operation, keyed): (Operation, Keyed),
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     match admitted(operation, &mut request).await {
-        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Ok(()) => once(keyed, request, next).await,
         // A response, not an error: what is around every request must see it.
         Err(error) => Ok(request.error_response(error)),
     }
@@ -162,9 +164,14 @@ pub(super) async fn caller(request: &HttpRequest, operation: Operation) -> Resul
     Ok(Caller {
         principal: Arc::new(principal),
         request_id: id.as_str().to_owned(),
-        origin: format!("{} from {}", operation.name(), head.peer).into(),
+        origin: format!("{} {} from {}", request.method(), where_from(request), head.peer).into(),
         address: Some(head.peer),
     })
+}
+
+/// The address as the table has it: without the ids that were asked for.
+fn where_from(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "unknown address".to_owned())
 }
 
 /// Who asks: for handlers whose rule asks for a credential.

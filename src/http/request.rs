@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -109,19 +109,10 @@ impl Fields {
 
     /// The header `Idempotency-Key` is the field `idempotencyKey`; where both are there they say the same.
     pub(super) fn keyed(mut self, request: &HttpRequest) -> Result<Self, Fault> {
-        let mut given = request.headers().get_all(&IDEMPOTENCY_KEY);
-        let Some(key) = given.next() else { return Ok(self) };
-        let wrong = |what| Fault::field("idempotency-key", what);
-        let key = key.to_str().map_err(|_| wrong("1 to 128 visible ASCII characters"))?;
-        if key.is_empty() || key.len() > 128 {
-            return Err(wrong("1 to 128 visible ASCII characters"));
-        }
-        if given.next().is_some() {
-            return Err(wrong("stands there twice"));
-        }
+        let Some(key) = key_of(request.headers())? else { return Ok(self) };
         let said: Option<String> = self.take("idempotencyKey")?;
         if said.is_some_and(|said| said != key) {
-            return Err(wrong("the body names another one"));
+            return Err(Fault::field("idempotency-key", "the body names another one"));
         }
         self.set("idempotencyKey", key)?;
         Ok(self)
@@ -139,6 +130,21 @@ impl Fields {
         let mut from = serde_json::Deserializer::from_str(&text);
         serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
     }
+}
+
+/// The header `Idempotency-Key`.
+pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let mut given = headers.get_all(&IDEMPOTENCY_KEY);
+    let Some(key) = given.next() else { return Ok(None) };
+    let wrong = |what| Fault::field("idempotency-key", what);
+    let key = key.to_str().map_err(|_| wrong("1 to 128 visible ASCII characters"))?;
+    if key.is_empty() || key.len() > 128 {
+        return Err(wrong("1 to 128 visible ASCII characters"));
+    }
+    if given.next().is_some() {
+        return Err(wrong("stands there twice"));
+    }
+    Ok(Some(key))
 }
 
 /// A parameter of a query.

@@ -259,13 +259,13 @@ impl Hub for LocalHub {
             refused => return Question::new(&self.shared, caller, Operation::Publish).answered(refused.map(|_| None)),
         };
         let event = Event::Application { name: event.into(), data };
-        let (workers, ring) = (&self.shared.workers, self.shared.settings.get().app_ring);
+        let (workers, rules) = (&self.shared.workers, self.shared.settings.get().channel_home);
         if !confirm {
-            fanout::publish(workers, channel, event, ring, None);
+            fanout::publish(workers, channel, event, rules, None);
             return Ok(None);
         }
         let (answer, position) = oneshot::channel();
-        fanout::publish(workers, channel, event, ring, Some(answer));
+        fanout::publish(workers, channel, event, rules, Some(answer));
         Ok(Some(Box::pin(async move { position.await.map_err(|_| Fault::unavailable("the hub is stopping")) })))
     }
 }

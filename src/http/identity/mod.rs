@@ -71,7 +71,9 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
     row(POST, "/api/v1/admin/organizations", Operation::AdminOrganizationCreate, || {
         web::to(admin::create_organization)
     })
-    .described(|| Described::new("Makes an organization.").body::<OrganizationWish>().gives::<OrganizationView>(201)),
+    .described(|| {
+        Described::new("Makes an organization.").body::<OrganizationWish>().gives::<OrganizationView>(201).kept()
+    }),
     row(PATCH, "/api/v1/admin/organizations/{id}", Operation::AdminOrganizationDisable, || {
         web::to(admin::update_organization)
     })
@@ -90,6 +92,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .query::<body::Listed>(&body::ORGANIZATION)
             .body::<UserWish>()
             .gives::<UserView>(201)
+            .kept()
     }),
     row(PATCH, "/api/v1/admin/users/{id}", Operation::AdminUserUpdate, || web::to(admin::update_user)).described(
         || {
@@ -104,12 +107,14 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             Described::new("Shuts a user out, or lets it in again.")
                 .query::<body::Listed>(&body::ORGANIZATION)
                 .gives::<UserView>(200)
+                .kept()
         }),
     row(POST, "/api/v1/admin/users/{id}/enable", Operation::AdminUserDisable, || web::to(admin::enable_user))
         .described(|| {
             Described::new("Shuts a user out, or lets it in again.")
                 .query::<body::Listed>(&body::ORGANIZATION)
                 .gives::<UserView>(200)
+                .kept()
         }),
     row(GET, "/api/v1/admin/keys", Operation::AdminKeyList, || web::to(admin::keys)).described(|| {
         Described::new("Lists the API keys of the organization.")
@@ -121,6 +126,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .query::<body::Listed>(&body::ORGANIZATION)
             .body::<KeyWish>()
             .gives::<NewKeyView>(201)
+            .shown_once()
     }),
     row(DELETE, "/api/v1/admin/keys/{id}", Operation::AdminKeyRevoke, || web::to(admin::revoke_key)).described(|| {
         Described::new("Revokes an API key.").query::<body::Listed>(&body::ORGANIZATION).gives_nothing(204)
@@ -140,6 +146,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
                 .query::<body::Listed>(&body::ORGANIZATION)
                 .body::<TokenWish>()
                 .gives_nothing(204)
+                .kept()
         },
     ),
     row(GET, "/api/v1/admin/audit", Operation::AdminAudit, || web::to(audit::list)).described(|| {
