@@ -230,7 +230,7 @@ pub async fn revoke_device(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenWish {
-    /// The token's `jti`.
+    /// The token's `jti`; for owners.
     pub token_id: Option<String>,
     /// The token itself.
     #[schemars(with = "Option<String>")]

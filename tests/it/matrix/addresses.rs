@@ -88,7 +88,7 @@ POST    /api/v1/admin/keys                  admin.keys.create   -+named {"name":
 DELETE  /api/v1/admin/keys/{id}             admin.keys.revoke   key+named
 GET     /api/v1/admin/devices               admin.devices.list  -+named
 DELETE  /api/v1/admin/devices/{id}          admin.devices.revoke device+named
-POST    /api/v1/admin/tokens/revoke         admin.tokens.revoke -+named {"tokenId":"matrix"}
+POST    /api/v1/admin/tokens/revoke         admin.tokens.revoke -+named+partial {}
 GET     /api/v1/admin/audit                 admin.audit         -+named
 GET     /config                             config.get      -
 GET     /api/v1/config                      config.get      -
