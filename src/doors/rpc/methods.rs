@@ -339,9 +339,6 @@ fn todos(list: Vec<m::TodoInput>) -> Result<Vec<Todo>, Fault> {
 }
 
 fn decision(p: m::ToolDecision, approved: bool) -> Result<Command, Fault> {
-    if let Some(reason) = &p.reason {
-        bounded("reason", reason, 4096)?;
-    }
     let which = match (&p.request_id, &p.tool_call_id) {
         (Some(request), _) => ApprovalId::parse(request).map(ApprovalRef::Request),
         (None, Some(call)) => PartId::parse(call).map(ApprovalRef::Call),
