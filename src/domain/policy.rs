@@ -158,6 +158,7 @@ operations! {
     AdminKeyCreate "admin.keys.create": ADMIN, NoDevice, Resource::Organization;
     AdminKeyRevoke "admin.keys.revoke": ADMIN, NoDevice, Resource::Organization;
     AdminDeviceList "admin.devices.list": ADMIN, NoDevice, Resource::Organization;
+    AdminDeviceCreate "admin.devices.create": ADMIN, NoDevice, Resource::Organization;
     AdminDeviceRevoke "admin.devices.revoke": ADMIN, NoDevice, Resource::Organization;
     // At the command line; no address makes tokens.
     AdminTokenCreate "admin.tokens.create": HubAdmin, NoDevice, Resource::Hub;

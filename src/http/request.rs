@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::Edge;
 use super::fault::{Refusal, Status};
+use crate::domain::hub::LocalFuture;
 use crate::doors::rpc;
 use crate::error::{Code, Fault};
 
@@ -56,6 +59,13 @@ impl Fields {
             return Err(Status(415, Fault::field("content-type", "must be application/json")).into());
         }
         Ok(Self::read(&body).map_err(Refusal)?)
+    }
+
+    /// The same for a handler that takes a value and nothing else of the body: see [`Body`].
+    async fn of_request(request: &HttpRequest, payload: web::Payload) -> Result<Self, actix_web::Error> {
+        let edge = request.app_data::<web::Data<Edge>>();
+        let edge = edge.ok_or_else(|| Refusal(Fault::internal("the app has no edge")))?;
+        Self::of_body(request, payload, edge.config.get().limits.frame_bytes).await
     }
 
     fn read(body: &[u8]) -> Result<Self, Fault> {
@@ -141,6 +151,23 @@ impl Fields {
         let text = self.text();
         let mut from = serde_json::Deserializer::from_str(&text);
         serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
+    }
+}
+
+/// The body of a request as a value, read and refused like all bodies: see [`Fields::of_body`]. Fields that are not known
+/// change nothing.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = actix_web::Error;
+    type Future = LocalFuture<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
+        Box::pin(async move {
+            let fields = Fields::of_request(&request, payload.await?).await?;
+            Ok(Self(fields.parse().map_err(Refusal)?))
+        })
     }
 }
 

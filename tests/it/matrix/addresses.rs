@@ -87,6 +87,7 @@ GET     /api/v1/admin/keys                  admin.keys.list     -+named
 POST    /api/v1/admin/keys                  admin.keys.create   -+named {"name":"matrix","user":"watched"}
 DELETE  /api/v1/admin/keys/{id}             admin.keys.revoke   key+named
 GET     /api/v1/admin/devices               admin.devices.list  -+named
+POST    /api/v1/admin/devices               admin.devices.create -+named {"name":"matrix","user":"watched"}
 DELETE  /api/v1/admin/devices/{id}          admin.devices.revoke device+named
 POST    /api/v1/admin/tokens/revoke         admin.tokens.revoke -+named+partial {}
 GET     /api/v1/admin/audit                 admin.audit         -+named

@@ -82,6 +82,7 @@ admin.keys.list            admin   -       organization
 admin.keys.create          admin   -       organization
 admin.keys.revoke          admin   -       organization
 admin.devices.list         admin   -       organization
+admin.devices.create       admin   -       organization
 admin.devices.revoke       admin   -       organization
 admin.tokens.revoke        admin   -       organization
 admin.tokens.create        hub     -       hub
@@ -99,9 +100,9 @@ pub struct Expected {
     pub operation: &'static str,
     pub least: &'static str,
     pub device: bool,
-    pub whose: &'static str,
     /// Only somebody who signed in.
     pub person: bool,
+    pub whose: &'static str,
 }
 
 pub fn all() -> Vec<Expected> {
