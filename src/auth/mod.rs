@@ -73,7 +73,7 @@ pub struct Authenticator {
     devices_by_id: Remember<(OrganizationId, DeviceId), Device>,
     /// Whether they are disabled.
     organizations: Remember<OrganizationId, bool>,
-    /// Whether the JWTs of these names are.
+    /// Whether these JWTs are revoked; by what they are as credentials.
     revoked: Remember<(OrganizationId, String), bool>,
     refusals: Refusals,
 }

@@ -3,6 +3,24 @@
 use serde_json::{Value, json};
 
 use super::ids::{ApprovalId, ConversationId, PartId, Timestamp, TurnId, UserId};
+use crate::error::{Code, Fault};
+
+/// The longest reason of a decision, in bytes: it is kept, written down and told to all.
+const REASON: usize = 4096;
+
+/// Whether a reason may be given, whoever gives it and by whatever door.
+///
+/// # Errors
+/// `too_large`, with the field.
+pub fn check_reason(reason: Option<&str>) -> Result<(), Fault> {
+    match reason.map_or(0, str::len) {
+        0..=REASON => Ok(()),
+        bytes => {
+            let fault = Fault::new(Code::TooLarge, format!("reason: {bytes} bytes; at most {REASON} are allowed"));
+            Err(fault.with_details(json!({ "field": "reason" })))
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApprovalState {

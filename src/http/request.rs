@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpRequest, web};
@@ -10,7 +11,9 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::Edge;
 use super::fault::{Refusal, Status};
+use crate::domain::hub::LocalFuture;
 use crate::doors::rpc;
 use crate::error::{Code, Fault};
 
@@ -53,6 +56,13 @@ impl Fields {
             return Err(Status(415, Fault::field("content-type", "must be application/json")).into());
         }
         Ok(Self::read(&body).map_err(Refusal)?)
+    }
+
+    /// The same for a handler that takes a value and nothing else of the body: see [`Body`].
+    async fn of_request(request: &HttpRequest, payload: web::Payload) -> Result<Self, actix_web::Error> {
+        let edge = request.app_data::<web::Data<Edge>>();
+        let edge = edge.ok_or_else(|| Refusal(Fault::internal("the app has no edge")))?;
+        Self::of_body(request, payload, edge.config.get().limits.frame_bytes).await
     }
 
     fn read(body: &[u8]) -> Result<Self, Fault> {
@@ -145,6 +155,23 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
         return Err(wrong("stands there twice"));
     }
     Ok(Some(key))
+}
+
+/// The body of a request as a value, read and refused like all bodies: see [`Fields::of_body`]. Fields that are not known
+/// change nothing.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = actix_web::Error;
+    type Future = LocalFuture<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
+        Box::pin(async move {
+            let fields = Fields::of_request(&request, payload.await?).await?;
+            Ok(Self(fields.parse().map_err(Refusal)?))
+        })
+    }
 }
 
 /// A parameter of a query.

@@ -90,6 +90,7 @@ async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'s
     let (Credential::Jwt { .. }, Some(end)) = (&principal.credential, principal.expires_at) else {
         return Err(Fault::field("token", "a browser is signed in by a JWT; keys are for programs"));
     };
+    edge.auth.begin_token_session(&principal, end).await?;
     tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
     let left = end.since(SystemSource.now()) / 1000;
     Ok(cookie(edge, head, token, u64::try_from(left).unwrap_or(0)))

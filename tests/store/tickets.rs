@@ -164,7 +164,7 @@ async fn tokens_are_taken_back(ground: Ground) {
     for (organization, token, expected) in
         [("acme", "one", true), ("acme", odd, true), ("acme", "two", false), ("other", "one", false)]
     {
-        let answer = store.is_token_revoked(&org(organization), token).await;
+        let answer = store.is_token_revoked(&org(organization), Some(token), [0; 32]).await;
         assert_eq!(answer, Ok(expected), "{organization} {token}");
     }
     let mut live = store.revoked_tokens(Timestamp(149)).await.expect("a list");

@@ -372,6 +372,7 @@ impl LocalHub {
         approved: bool,
         reason: Option<String>,
     ) -> Result<Reply, Fault> {
+        check_reason(reason.as_deref())?;
         let act = act.on(request);
         let found = self.approval(&organization, request).await?;
         let id = self.known(&act, found.ok_or_else(|| Fault::not_found("approval"))).await?;

@@ -14,6 +14,7 @@ use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look,
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, standing, with_kit};
 use crate::domain::agent::ModelInfo;
+use crate::domain::approval::check_reason;
 use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
@@ -102,6 +103,9 @@ impl LocalHub {
     }
 
     async fn ask_by(&self, by: By, caller: Caller, place: Place, command: SessionCommand) -> Result<Reply, Fault> {
+        if let SessionCommand::Decide { reason, .. } = &command {
+            check_reason(reason.as_deref())?;
+        }
         let make = move |answer| Ask { caller: caller.clone(), by, command: command.clone(), answer };
         self.deliver(place, make).await
     }

@@ -117,7 +117,7 @@ impl Accounts {
         let hash = keys::hash(token.expose_secret());
         let used = self.store.use_pairing_code(keys::hash(&code), SystemSource.now(), id, hash).await;
         let device = used.map_err(fault_of)?.ok_or_else(unknown)?;
-        self.guesses.right(guess);
+        self.guesses.right(guess, &device.organization);
         self.store.append_audit(paired(&device, origin, request_id)).await.map_err(fault_of)?;
         Ok(token)
     }

@@ -11,11 +11,11 @@ pub(super) mod views;
 use actix_web::http::Method;
 use actix_web::web;
 
-use admin::{KeyWish, OrganizationChange, OrganizationWish, TokenWish, UserPatch, UserWish};
+use admin::{DeviceWish, KeyWish, OrganizationChange, OrganizationWish, TokenWish, UserPatch, UserWish};
 use audit::AuditWish;
 use devices::{CodeShown, CodeView, CodeWish, DeviceChange, DeviceToken};
 use tickets::{TicketView, TicketWish};
-use views::{AuditView, DeviceView, KeyView, ListView, NewKeyView, OrganizationView, UserView};
+use views::{AuditView, DeviceView, KeyView, ListView, NewDeviceView, NewKeyView, OrganizationView, UserView};
 
 use super::described::Described;
 use super::endpoint::{Endpoint, row};
@@ -27,7 +27,7 @@ const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
 /// The gateway's own addresses stand at the root; under `/api/v1` is everything.
-pub(super) const ENDPOINTS: [Endpoint; 27] = [
+pub(super) const ENDPOINTS: [Endpoint; 28] = [
     row(POST, "/api/v1/tickets", Operation::TicketCreate, || web::to(tickets::create)).described(|| {
         Described::new("Gives a ticket: a credential in an address, for one use within seconds.")
             .body::<TicketWish>()
@@ -136,6 +136,14 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .query::<body::Listed>(&body::OF_USER)
             .gives::<ListView<DeviceView>>(200)
     }),
+    row(POST, "/api/v1/admin/devices", Operation::AdminDeviceCreate, || web::to(admin::create_device)).described(
+        || {
+            Described::new("Makes a device without a pairing code; its token is shown this once.")
+                .query::<body::Listed>(&body::ORGANIZATION)
+                .body::<DeviceWish>()
+                .gives::<NewDeviceView>(201)
+        },
+    ),
     row(DELETE, "/api/v1/admin/devices/{id}", Operation::AdminDeviceRevoke, || web::to(admin::revoke_device))
         .described(|| {
             Described::new("Removes a device.").query::<body::Listed>(&body::ORGANIZATION).gives_nothing(204)

@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::body::{need, read};
+use super::body::need;
 use crate::auth::Route;
 use crate::domain::command::Caller;
 use crate::domain::policy::{self, Operation};
 use crate::error::Fault;
 use crate::http::endpoint::Asking;
+use crate::http::request::Body;
 use crate::http::{Edge, Refusal};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,9 +40,8 @@ pub async fn create(
     request: HttpRequest,
     Asking(caller): Asking,
     edge: web::Data<Edge>,
-    body: web::Bytes,
+    Body(wish): Body<TicketWish>,
 ) -> Result<HttpResponse, Refusal> {
-    let wish: TicketWish = read(&body)?;
     let route = need("route", wish.route)?;
     let caller = match wish.organization_id {
         Some(other) if other != caller.principal.organization.as_str() => {

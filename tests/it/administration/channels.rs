@@ -188,3 +188,21 @@ fn a_broadcast_reaches_one_organization_and_that_of_the_hub_all() {
         assert!(hubs.iter().any(|r| r["outcome"].is_null() && r["organization"].is_null()), "{hubs:?}");
     });
 }
+
+#[test]
+fn what_is_published_arrives_letter_for_letter() {
+    run(async {
+        let hub = hub();
+        let ann = http(&hub, "ann", "acme", "admin");
+        let data = r#"{"id":123456789012345678901234567890,"price":1.10,"b":1,"a":[1e2]}"#;
+        let body = format!(r#"{{"channel":"app:deploys","event":"started","data":{data}}}"#);
+        assert_eq!(ann.send("POST", "/api/v1/admin/publish", &[], body.as_bytes()).await.status, 200);
+        let kept = ann.get(&format!("{CHANNELS}/app:deploys/history")).await;
+        assert!(kept.text().contains(data), "{}", kept.text());
+        for bad in [r#""\ud800""#, "1e999"] {
+            let body = format!(r#"{{"channel":"app:deploys","event":"started","data":{bad}}}"#);
+            let refused = ann.send("POST", "/api/v1/admin/publish", &[], body.as_bytes()).await;
+            assert_eq!((refused.status, &refused.json()["error"]["details"]["field"]), (400, &json!("data")), "{bad}");
+        }
+    });
+}
