@@ -11,7 +11,6 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Edge;
 use super::fault::{Refusal, Status};
 use crate::domain::hub::LocalFuture;
 use crate::doors::rpc;
@@ -56,13 +55,6 @@ impl Fields {
             return Err(Status(415, Fault::field("content-type", "must be application/json")).into());
         }
         Ok(Self::read(&body).map_err(Refusal)?)
-    }
-
-    /// The same for a handler that takes a value and nothing else of the body: see [`Body`].
-    async fn of_request(request: &HttpRequest, payload: web::Payload) -> Result<Self, actix_web::Error> {
-        let edge = request.app_data::<web::Data<Edge>>();
-        let edge = edge.ok_or_else(|| Refusal(Fault::internal("the app has no edge")))?;
-        Self::of_body(request, payload, edge.config.get().limits.frame_bytes).await
     }
 
     fn read(body: &[u8]) -> Result<Self, Fault> {
@@ -168,7 +160,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
-            let fields = Fields::of_request(&request, payload.await?).await?;
+            let fields = Fields::of_body(&request, payload.await?).await?;
             Ok(Self(fields.parse().map_err(Refusal)?))
         })
     }
