@@ -155,7 +155,7 @@ fn case_66_a_packed_body_is_refused_and_never_unpacked() {
 #[test]
 fn case_66_a_strangers_body_is_16_kib_at_most() {
     run(async {
-        let hub = Hub::start(HubOptions::default());
+        let hub = Hub::start(HubOptions::default().config("[limits]\nhead_seconds = 1"));
         let open: Vec<_> = table()
             .into_iter()
             .filter(|row| row.operation.rule().least == Least::Anyone && !row.method.is_safe())
