@@ -180,7 +180,7 @@ fn case_66_a_strangers_body_is_16_kib_at_most() {
             assert_eq!(answer(&mut socket).await.status, 413, "{path}");
             let mut socket = connect(&hub).await;
             let chunk = format!("4001\r\n{}\r\n", "x".repeat(0x4001));
-            let text = format!("{}{chunk}", head("transfer-encoding: chunked\r\nconnection: close"));
+            let text = format!("{}{chunk}0\r\n\r\n", head("transfer-encoding: chunked\r\nconnection: close"));
             socket.write_all(text.as_bytes()).await.expect("it is sent");
             assert_eq!(answer(&mut socket).await.status, 413, "{path}");
         }
