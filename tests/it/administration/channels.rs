@@ -136,7 +136,9 @@ fn an_administrator_publishes_to_its_own_organizations_channel() {
             let answer = ann.post("/api/v1/admin/publish", body.clone()).await;
             assert_eq!(answer.status, status, "{body}: {answer:?}");
         }
-        assert_eq!(rows(&ann, "admin.publish").await, [row("app:deploys", "")]);
+        // What is refused stands there too, once somebody has counted it.
+        let done: Vec<_> = rows(&ann, "admin.publish").await.into_iter().filter(|row| row.1 != "refused").collect();
+        assert_eq!(done, [row("app:deploys", "")]);
         assert_eq!(alice.until_pong().await, Vec::<Value>::new());
     });
 }

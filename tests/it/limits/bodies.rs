@@ -33,7 +33,7 @@ fn case_56_a_body_of_a_byte_now_and_then_is_cut() {
     run(async {
         let hub = Hub::start(HubOptions::default().config("[limits]\nbody_seconds = 1\nhead_seconds = 1"));
         let mut socket = connect(&hub).await;
-        let head = format!("POST /sign-in HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n", hub.address);
+        let head = format!("POST /sign-in HTTP/1.1\r\nhost: {}\r\ncontent-length: 10000\r\n\r\n", hub.address);
         socket.write_all(head.as_bytes()).await.expect("it is sent");
         let said = drip(socket, b"x").await;
         assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("\"the request came too slowly\""), "{said}");
@@ -155,7 +155,7 @@ fn case_66_a_packed_body_is_refused_and_never_unpacked() {
 #[test]
 fn case_66_a_strangers_body_is_16_kib_at_most() {
     run(async {
-        let hub = Hub::start(HubOptions::default());
+        let hub = Hub::start(HubOptions::default().config("[limits]\nhead_seconds = 1"));
         let open: Vec<_> = table()
             .into_iter()
             .filter(|row| row.operation.rule().least == Least::Anyone && !row.method.is_safe())
@@ -180,7 +180,7 @@ fn case_66_a_strangers_body_is_16_kib_at_most() {
             assert_eq!(answer(&mut socket).await.status, 413, "{path}");
             let mut socket = connect(&hub).await;
             let chunk = format!("4001\r\n{}\r\n", "x".repeat(0x4001));
-            let text = format!("{}{chunk}", head("transfer-encoding: chunked\r\nconnection: close"));
+            let text = format!("{}{chunk}0\r\n\r\n", head("transfer-encoding: chunked\r\nconnection: close"));
             socket.write_all(text.as_bytes()).await.expect("it is sent");
             assert_eq!(answer(&mut socket).await.status, 413, "{path}");
         }
