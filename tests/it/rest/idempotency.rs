@@ -146,7 +146,8 @@ fn what_is_shown_once_is_made_once_and_named_to_whoever_asks_again() {
         let hub = hub();
         let root = Http::new(&hub.address, &hub.token("root", "default", "owner"));
         let keys = "/api/v1/admin/keys";
-        let all = join_all((0..10).map(|_| keyed(&root, keys, "k", &json!({"name": "ci"})))).await;
+        let wish = json!({"name": "ci"});
+        let all = join_all((0..10).map(|_| keyed(&root, keys, "k", &wish))).await;
         let (made, repeated): (Vec<_>, Vec<_>) = all.iter().partition(|answer| answer.status == 201);
         assert_eq!((made.len(), repeated.len()), (1, 9), "{all:?}");
         let made = made[0].json();
