@@ -24,7 +24,7 @@ GET     /api/openapi.json       describe        -
 GET     /api/docs               describe        -
 GET     /api/docs/{file:.*}     describe        -
 POST    /api/v1/tickets         tickets.create  -  {"route":"/ws"}
-POST    /pairing/codes          pairing.create  -  {"deviceName":"matrix"}
+POST    /pairing/codes          pairing.create  -+partial {}
 POST    /api/v1/pairing/codes   pairing.create  -+partial {}
 POST    /pairing/verify         pairing.verify  -+partial {}
 POST    /api/v1/pairing/verify  pairing.verify  -+partial {}
