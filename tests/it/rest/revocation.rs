@@ -193,7 +193,7 @@ fn case_11_a_credential_that_ends_before_the_body_is_there_changes_nothing() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 let before = look().await;
-                socket.write_all(body[body.len() / 2..].as_bytes()).await.expect("it is sent");
+                socket.write_all(&body.as_bytes()[body.len() / 2..]).await.expect("it is sent");
                 let refused = answer(&mut socket).await;
                 let status = if disable { 401 } else { 403 };
                 assert_eq!((refused.status, refused.code()), (status, code), "{method} {path}: {}", refused.text);
@@ -204,7 +204,7 @@ fn case_11_a_credential_that_ends_before_the_body_is_there_changes_nothing() {
         let body = r#"{"channel":"slow"}"#;
         let key = identity.key("alice", "acme").await.0;
         let mut socket = half_sent(&hub, &key, ("POST", "/sessions", body)).await;
-        socket.write_all(body[body.len() / 2..].as_bytes()).await.expect("it is sent");
+        socket.write_all(&body.as_bytes()[body.len() / 2..]).await.expect("it is sent");
         assert_eq!(answer(&mut socket).await.status, 201);
     });
 }
