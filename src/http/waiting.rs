@@ -59,7 +59,7 @@ impl Waiter {
     }
 
     async fn call(&self, id: ConversationId, command: SessionCommand) -> Result<Reply, Fault> {
-        self.hub.0.call(self.caller.clone(), Command::Session(id, command)).await
+        self.hub.0.call(self.caller.clone(), Command::Session(id.into(), command)).await
     }
 
     /// Sends the message, and waits until its turn has ended.
