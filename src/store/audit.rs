@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::Store;
-use super::connection::MultiBackend;
+use super::connection::{AnyConnection, MultiBackend};
 use super::fault::{CommitFault, StoreFault};
 use super::pages::{asked, page};
 use super::rows::{big, json, maybe, maybe_id, number, owned, word};
@@ -96,24 +96,27 @@ fn narrowed(mut rows: Boxed, query: &AuditQuery) -> Boxed {
     rows
 }
 
+/// Writes the entry in the open transaction and gives its number.
+pub(super) fn append(c: &mut AnyConnection, entry: &AuditEntry) -> QueryResult<i64> {
+    let row = EntryRow {
+        at: entry.at.0,
+        organization_id: entry.organization.as_ref().map(ToString::to_string),
+        actor: entry.actor.as_ref().map(ToString::to_string),
+        credential: entry.credential.as_ref().map(Credential::store),
+        action: owned(&entry.action),
+        target: maybe(entry.target.as_ref()),
+        details: entry.details.to_string(),
+        outcome: maybe(entry.outcome.as_ref()),
+        origin: owned(&entry.origin),
+        request_id: owned(&entry.request_id),
+    };
+    diesel::insert_into(audit::table).values(&row).returning(audit::n).get_result(c)
+}
+
 impl Store {
     /// Writes the entry and gives its number. When this returns it is on disk: the effect may begin.
     pub async fn append_audit(&self, entry: AuditEntry) -> Result<u64, CommitFault> {
-        let row = EntryRow {
-            at: entry.at.0,
-            organization_id: entry.organization.map(|o| o.to_string()),
-            actor: entry.actor.map(|a| a.to_string()),
-            credential: entry.credential.as_ref().map(Credential::store),
-            action: owned(&entry.action),
-            target: maybe(entry.target.as_ref()),
-            details: entry.details.to_string(),
-            outcome: maybe(entry.outcome.as_ref()),
-            origin: owned(&entry.origin),
-            request_id: owned(&entry.request_id),
-        };
-        let n: i64 = self
-            .write(move |c| Ok(diesel::insert_into(audit::table).values(&row).returning(audit::n).get_result(c)?))
-            .await?;
+        let n = self.write(move |c| Ok(append(c, &entry)?)).await?;
         Ok(number("the number of an audit entry", n)?)
     }
 
