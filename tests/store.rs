@@ -3,6 +3,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/aliases.rs"]
+mod aliases;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/budgets.rs"]

@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 use super::standing::{self, Standing};
 use super::underway::Underway;
 use super::{HubSettings, expiry};
+use crate::domain::alias::{ChannelName, SessionName};
 use crate::domain::channel::{Channel, Position};
 use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
-use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen};
-use crate::domain::ids::{ApprovalId, ConversationId};
+use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, channel_named, session_named};
+use crate::domain::ids::ApprovalId;
 use crate::doors::gateway::flat_error;
 use crate::doors::rpc::PlainPublish;
 use crate::doors::{FLAT, NATIVE, rpc};
@@ -301,8 +302,8 @@ impl ConnectionActor {
             let mut outcome = wm::SubscribeOutcome { subscribed: Vec::new(), refused: BTreeMap::new() };
             for name in unique(channels) {
                 drained(&outbound).await;
-                let listened = match Channel::parse(&name) {
-                    Err(error) => Err(Fault::field("channels", error)),
+                let listened = match channel_of(&*hub, &caller, &name).await {
+                    Err(fault) => Err(fault),
                     Ok(channel) if is_full(connection, &caller, &channel, NATIVE, limit) => Err(too_many(limit)),
                     Ok(channel) => {
                         let listen = Listen { channel, since: since.remove(&name), greeted, dialect: NATIVE };
@@ -330,11 +331,13 @@ impl ConnectionActor {
         let connection = self.outbound.id().0;
         self.run(context, async move {
             let _turn = order.turn().await;
-            let listened = |name: &String| {
-                let channel = Channel::parse(name);
-                channel.is_ok_and(|channel| hub.unlisten(connection, &caller, &channel, NATIVE))
-            };
-            let unsubscribed = unique(frame.channels).into_iter().filter(listened).collect();
+            let mut unsubscribed = Vec::new();
+            for name in unique(frame.channels) {
+                let channel = channel_of(&*hub, &caller, &name).await;
+                if channel.is_ok_and(|channel| hub.unlisten(connection, &caller, &channel, NATIVE)) {
+                    unsubscribed.push(name);
+                }
+            }
             answer(frame.id, &wm::UnsubscribeOutcome { unsubscribed })
         });
         Ok(())
@@ -346,8 +349,7 @@ impl ConnectionActor {
             let attachments = rpc::attachments(frame.attachments)?;
             let limits = rpc::Limits { message_bytes: self.kit.settings.message_bytes };
             rpc::content(&frame.content, &attachments, limits)?;
-            let session = frame.session_id.map(|id| ConversationId::parse(&id)).transpose();
-            let session = session.map_err(|_| Fault::not_found("session"))?;
+            let session = frame.session_id.map(|id| rpc::session(&id)).transpose()?;
             let new = NewMessage { content: frame.content, attachments, model: None, busy: None, once: None };
             self.kit.limits.message(&self.caller.principal, Via::Socket)?;
             Ok((session, new))
@@ -358,11 +360,13 @@ impl ConnectionActor {
         };
         let (hub, caller, connection) = (self.kit.hub.clone(), self.next_caller(), self.outbound.id().0);
         let (order, limit) = (self.underway(), self.kit.settings.subscriptions);
+        // What was wrong names the session as the hub does, where the caller did.
+        let known = if let Some(SessionName::Id(id)) = session { Some(id) } else { None };
         self.run(context, async move {
             let _turn = order.turn().await;
             match flat_send(hub, caller, (connection, limit), session, new).await {
                 Ok(()) => Vec::new(),
-                Err(fault) => vec![flat_error(&fault, session, None)],
+                Err(fault) => vec![flat_error(&fault, known, None)],
             }
         });
     }
@@ -396,13 +400,13 @@ async fn flat_send(
     hub: Rc<dyn Hub>,
     caller: Caller,
     (connection, limit): (ConnectionNumber, usize),
-    session: Option<ConversationId>,
+    session: Option<SessionName>,
     new: NewMessage,
 ) -> Result<(), Fault> {
     let id = match session {
-        Some(id) => id,
+        Some(name) => session_named(&*hub, &caller, name).await?,
         None => match hub.call(caller.clone(), Command::SessionOfChannel(FLAT_CHANNEL)).await? {
-            Reply::Session(settings) => settings.id,
+            Reply::Session(settings, _) => settings.id,
             _ => return Err(Fault::plain(Code::Internal)),
         },
     };
@@ -414,7 +418,13 @@ async fn flat_send(
         let listen = Listen { channel, since: None, greeted: false, dialect: FLAT };
         hub.listen(caller.clone(), connection, listen).await?;
     }
-    hub.call(caller, Command::Session(id, SessionCommand::Send(new))).await.map(|_| ())
+    hub.call(caller, Command::Session(id.into(), SessionCommand::Send(new))).await.map(|_| ())
+}
+
+/// The channel that a frame names.
+async fn channel_of(hub: &dyn Hub, caller: &Caller, name: &str) -> Result<Channel, Fault> {
+    let name = ChannelName::parse(name).map_err(|error| Fault::field("channels", error))?;
+    channel_named(hub, caller, name).await
 }
 
 /// Whether a connection that does not listen to this channel yet listens to as many as it may.

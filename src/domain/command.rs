@@ -1,12 +1,14 @@
 //! What doors ask of the hub, and what it answers: one vocabulary for all of them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
+use super::alias::{Alias, ChannelName, SessionName};
 use super::approval::Approval;
-use super::channel::{Channel, Position};
+use super::channel::Position;
 use super::conversation::{SettingsChange, StopKind};
 use super::event::Numbered;
 use super::generation::{ThinkingLevel, ToolSpec};
@@ -88,6 +90,8 @@ pub struct NewSession {
     pub visibility: Option<Visibility>,
     /// What kind of door began it.
     pub channel: Option<String>,
+    /// The session that the caller calls so, if there is one that is not archived; else a new one, called so.
+    pub alias: Option<Alias>,
     pub once: Option<Once>,
 }
 
@@ -141,14 +145,14 @@ pub enum Command {
         approved: bool,
         reason: Option<String>,
     },
-    Presence(Channel),
+    Presence(ChannelName),
     History {
-        channel: Channel,
+        channel: ChannelName,
         since: Option<Position>,
         limit: usize,
     },
     Usage(Period),
-    Session(ConversationId, SessionCommand),
+    Session(SessionName, SessionCommand),
     /// What an administrator asks about that organization.
     Admin(OrganizationId, Box<AdminCommand>),
 }
@@ -275,8 +279,10 @@ pub struct UsageRow {
 pub enum Reply {
     Project(Project),
     Projects(Page<Project>),
-    Session(Box<Settings>),
-    Sessions(Page<Settings>),
+    /// And what the caller calls it, where the call tells.
+    Session(Box<Settings>, Option<Alias>),
+    /// And what the caller calls those that it has a name for.
+    Sessions(Page<Settings>, BTreeMap<ConversationId, Alias>),
     Deleted,
     Sent {
         message: MessageId,

@@ -4,8 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::alias::{Alias, ChannelName, SessionName};
 use super::channel::{Channel, Position};
 use super::command::{Caller, Command, Reply};
+use super::ids::ConversationId;
 use crate::error::Fault;
 
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -36,6 +38,12 @@ pub trait Hub {
     /// Carries out a command. The order of calls on one conversation is the order of its effects.
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>>;
 
+    /// The conversation that the caller calls so. Of one caller's calls the order is kept.
+    ///
+    /// # Errors
+    /// `not_found`, as for an id of the hub that nothing has.
+    fn find(&self, caller: &Caller, alias: Alias) -> LocalFuture<Result<ConversationId, Fault>>;
+
     /// Counts a connection that is no socket among those of its credential: while the stay is held, it is closed when
     /// the credential ends or is taken back.
     fn stay(&self, caller: &Caller, connection: ConnectionNumber) -> Stay;
@@ -55,4 +63,20 @@ pub trait Hub {
         data: Arc<str>,
         confirm: bool,
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault>;
+}
+
+/// The hub's id of a session that its caller names.
+pub async fn session_named(hub: &dyn Hub, caller: &Caller, name: SessionName) -> Result<ConversationId, Fault> {
+    match name {
+        SessionName::Id(id) => Ok(id),
+        SessionName::Alias(alias) => hub.find(caller, alias).await,
+    }
+}
+
+/// The channel that its caller names.
+pub async fn channel_named(hub: &dyn Hub, caller: &Caller, name: ChannelName) -> Result<Channel, Fault> {
+    match name {
+        ChannelName::Known(channel) => Ok(channel),
+        ChannelName::Session(alias) => hub.find(caller, alias).await.map(Channel::Session),
+    }
 }

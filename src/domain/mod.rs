@@ -4,6 +4,7 @@ pub mod account;
 pub mod act;
 pub mod admin;
 pub mod agent;
+pub mod alias;
 pub mod approval;
 pub mod channel;
 pub mod command;

@@ -1,6 +1,7 @@
 //! What is written down: one batch is one transaction of one conversation.
 
 use super::account::AuditEntry;
+use super::alias::Alias;
 use super::approval::Approval;
 use super::ids::{ConversationId, OrganizationId, PartId, Timestamp, TurnId, UserId};
 use super::message::{Message, Part};
@@ -21,6 +22,11 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     Conversation(Settings),
+    /// The user calls the conversation so from now on, unless another one that is not archived is called so.
+    Alias {
+        user: UserId,
+        alias: Alias,
+    },
     /// The conversation and all that belongs to it, gone.
     DeleteConversation,
     Turn(Turn),

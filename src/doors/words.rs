@@ -4,6 +4,7 @@ use protocol::{events as we, model as w};
 
 use crate::domain::admin::Notice;
 use crate::domain::agent::{AgentProfile, AgentStatus, ModelInfo};
+use crate::domain::alias::Alias;
 use crate::domain::approval::{Approval, ApprovalState};
 use crate::domain::command::Period;
 use crate::domain::event::{ChannelSnapshot, PresenceList};
@@ -69,9 +70,16 @@ pub fn project(project: &Project) -> w::Project {
     w::Project { id: project.id.to_string(), name: project.name.clone(), created_at: project.created_at.to_rfc3339() }
 }
 
+/// A session as everybody who may see it is told of it.
 pub fn session(settings: &Settings) -> w::Session {
+    own_session(settings, None)
+}
+
+/// A session, told to the one who calls it so.
+pub fn own_session(settings: &Settings, alias: Option<&Alias>) -> w::Session {
     w::Session {
         id: settings.id.to_string(),
+        alias: alias.map(Alias::to_string),
         organization_id: settings.organization.to_string(),
         user_id: settings.user.to_string(),
         project_id: settings.project.map(|p| p.to_string()),

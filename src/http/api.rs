@@ -11,6 +11,7 @@ use super::request::{Fields, Kind, Parameter, parameter};
 use super::waiting::{Answered, Waiter, wants_stream};
 use super::{Edge, Refusal};
 use crate::domain::command::{Command, Reply, SessionCommand};
+use crate::domain::hub::session_named;
 use crate::domain::ids::{ConversationId, TurnId};
 use crate::domain::policy::Operation;
 use crate::doors::{rpc, words};
@@ -128,6 +129,7 @@ const ENDPOINTS: [Endpoint; 3] = [
                 .body::<m::MessageSend>()
                 .gives::<m::MessageSent>(202)
                 .gives::<r::MessageAnswered>(200)
+                .gives::<r::MessageAnswered>(202)
                 .gives_text(200, sse::MEDIA_TYPE)
                 .keyed()
         },
@@ -203,7 +205,7 @@ pub(super) fn written(status: u16, request: &HttpRequest, reply: &Reply) -> Http
 fn next_cursor(reply: &Reply) -> Option<&str> {
     match reply {
         Reply::Projects(page) => page.next.as_deref(),
-        Reply::Sessions(page) => page.next.as_deref(),
+        Reply::Sessions(page, _) => page.next.as_deref(),
         Reply::Messages(_, page) => page.next.as_deref(),
         Reply::Approvals(page) => page.next.as_deref(),
         _ => None,
@@ -234,16 +236,19 @@ async fn send(
         let asked = Fields::of_query(&request, WAIT)?.take::<bool>("wait")?;
         let waits = asked.unwrap_or_else(|| prefers_waiting(&request));
         let command = command("messages.send", fields, &path, (&request, &edge))?;
-        let Command::Session(id, SessionCommand::Send(new)) = command else { return Err(Fault::plain(Code::Internal)) };
+        let Command::Session(name, SessionCommand::Send(new)) = command else {
+            return Err(Fault::plain(Code::Internal));
+        };
         edge.limits.message(&caller.principal, Via::Rest)?;
+        let id = session_named(&*hub.0, &caller, name).await?;
         if wants_stream(&request) {
             return Waiter::new(caller, hub, &edge, &request)?.stream(id, new).await;
         }
         if waits {
             let answered = Waiter::new(caller, hub, &edge, &request)?.answer(id, new).await?;
-            return Ok(HttpResponse::Ok().json(shown(id, &answered)));
+            return Ok(HttpResponse::build(answered.status()).json(shown(id, &answered)));
         }
-        let reply = hub.0.call(caller, Command::Session(id, SessionCommand::Send(new))).await?;
+        let reply = hub.0.call(caller, Command::Session(id.into(), SessionCommand::Send(new))).await?;
         Ok(written(202, &request, &reply))
     };
     Ok(sent.await.map_err(Refusal)?)
@@ -275,7 +280,7 @@ async fn turn(
     request: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let (session, turn) = &*path;
-    let id = ConversationId::parse(session).map_err(|_| Fault::not_found("session"))?;
+    let id = rpc::session(session)?;
     // A session that is not the caller's must not be told from one whose turn is unknown.
     let turn = TurnId::parse(turn).unwrap_or(TurnId(0));
     let reply = hub.0.call(caller, Command::Session(id, SessionCommand::Turn(turn))).await?;

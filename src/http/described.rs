@@ -146,7 +146,11 @@ impl Described {
             let answer = all.entry(status.to_string()).or_insert_with(|| json!({ "description": text_of(*status) }));
             if !media_type.is_empty() {
                 let schema = make.map_or_else(|| json!({ "type": "string" }), |make| make(generator).to_value());
-                answer["content"][*media_type] = json!({ "schema": schema });
+                let described = &mut answer["content"][*media_type]["schema"];
+                *described = match described.take() {
+                    Value::Null => schema,
+                    another => json!({ "anyOf": [another, schema] }),
+                };
             }
             if self.paged {
                 let cursor = json!({ "type": "string" });

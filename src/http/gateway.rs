@@ -12,7 +12,8 @@ use super::request::{Fields, Kind, Parameter, parameter};
 use super::waiting::{Answered, Waiter, wants_stream};
 use super::{Edge, Refusal};
 use crate::domain::command::{Caller, Command, NewMessage, NewSession, Reply, SessionCommand};
-use crate::domain::ids::{ConversationId, MessageId};
+use crate::domain::hub::session_named;
+use crate::domain::ids::MessageId;
 use crate::domain::message::{Author, Message, PartBody};
 use crate::domain::policy::Operation;
 use crate::domain::principal::Role;
@@ -34,6 +35,7 @@ pub(super) const ENDPOINTS: [Endpoint; 6] = [
         Described::new("Send a message; the answer comes when its turn has ended, or as an event stream")
             .body::<w::GatewaySend>()
             .gives::<w::GatewayAnswer>(200)
+            .gives::<w::GatewayAnswer>(202)
             .gives_text(200, sse::MEDIA_TYPE)
             .keyed()
     }),
@@ -60,11 +62,6 @@ async fn call(hub: &HubHandle, caller: &Caller, command: Command) -> Result<Repl
     hub.0.call(caller.clone(), command).await
 }
 
-/// A session's id. One that is none names nothing, and says so like an unknown one.
-fn session(text: &str) -> Result<ConversationId, Fault> {
-    ConversationId::parse(text).map_err(|_| Fault::not_found("session"))
-}
-
 fn unexpected() -> Refusal {
     Refusal(Fault::plain(Code::Internal))
 }
@@ -78,7 +75,7 @@ async fn create(
     let fields = Fields::of_body(&request, payload).await?;
     let command = new_session(fields, &request).map_err(Refusal)?;
     match call(&hub, &caller, command).await.map_err(Refusal)? {
-        Reply::Session(settings) => Ok(HttpResponse::Created().json(shown(&settings, None))),
+        Reply::Session(settings, _) => Ok(HttpResponse::Created().json(shown(&settings, None))),
         _ => Err(unexpected().into()),
     }
 }
@@ -108,9 +105,9 @@ fn shown(settings: &Settings, message_count: Option<u64>) -> w::GatewaySession {
 }
 
 async fn get(Asking(caller): Asking, hub: HubHandle, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    let id = session(&path)?;
-    let settings = match call(&hub, &caller, Command::Session(id, SessionCommand::Get)).await? {
-        Reply::Session(settings) => settings,
+    let id = rpc::session(&path)?;
+    let settings = match call(&hub, &caller, Command::Session(id.clone(), SessionCommand::Get)).await? {
+        Reply::Session(settings, _) => settings,
         _ => return Err(unexpected()),
     };
     match call(&hub, &caller, Command::Session(id, SessionCommand::CountMessages)).await? {
@@ -120,7 +117,7 @@ async fn get(Asking(caller): Asking, hub: HubHandle, path: web::Path<String>) ->
 }
 
 async fn delete(Asking(caller): Asking, hub: HubHandle, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    let id = session(&path)?;
+    let id = rpc::session(&path)?;
     call(&hub, &caller, Command::Session(id, SessionCommand::Delete)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -135,13 +132,17 @@ async fn send(
 ) -> Result<HttpResponse, actix_web::Error> {
     let fields = Fields::of_body(&request, payload).await?;
     let sent = async {
-        let id = session(&path)?;
+        let name = rpc::session(&path)?;
         let new = new_message(fields, &request, edge.config.get().limits.message_bytes)?;
         edge.limits.message(&caller.principal, Via::Rest)?;
+        let id = session_named(&*hub.0, &caller, name).await?;
         let waiter = Waiter::new(caller, hub, &edge, &request)?;
         match wants_stream(&request) {
             true => waiter.stream(id, new).await,
-            false => Ok(HttpResponse::Ok().json(answer(&waiter.answer(id, new).await?))),
+            false => {
+                let answered = waiter.answer(id, new).await?;
+                Ok(HttpResponse::build(answered.status()).json(answer(&answered)))
+            }
         }
     };
     Ok(sent.await.map_err(Refusal)?)
@@ -210,7 +211,7 @@ async fn history(
     path: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let id = session(&path)?;
+    let id = rpc::session(&path)?;
     let query: HistoryQuery = Fields::of_query(&request, &HISTORY)?.parse()?;
     let limit = match query.limit.unwrap_or(50) {
         limit @ 1..=200 => limit as usize,

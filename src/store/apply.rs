@@ -9,7 +9,7 @@ use super::parts::PartRow;
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, TodoRow, TurnRow, clean, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, part, part_tail, todo_list, turn};
 use super::tails::{Change, Home, Tails};
-use super::{audit, insert_new, search, upsert};
+use super::{aliases, audit, insert_new, search, upsert};
 use crate::domain::ids::PartId;
 use crate::domain::record::{Batch, Fact, Idempotency, Write};
 
@@ -68,6 +68,10 @@ impl Applying<'_> {
                 }
                 let row = ConversationRow::from(settings);
                 upsert!(self.connection, conversation::table, (conversation::organization_id, conversation::id), &row)?;
+            }
+            Write::Alias { user, alias } => {
+                let place = (self.organization.as_str(), self.conversation.as_str());
+                aliases::give(self.connection, place, (user, alias), self.batch.at.0)?;
             }
             Write::DeleteConversation => self.delete_conversation()?,
             Write::Turn(t) => {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, Error};
 
+use crate::domain::ids::ConversationId;
+
 /// Why the store could not be opened or read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreFault {
@@ -42,6 +44,8 @@ pub enum CommitFault {
     Unavailable(String),
     /// The key was used before: what was asked then, and what was answered. Nothing of the batch is stored.
     IdempotencyTaken { request: [u8; 32], answer: String },
+    /// The user calls another conversation so, one that is not archived. Nothing of the batch is stored.
+    AliasTaken(ConversationId),
     /// The batch breaks a rule of the tables, such as a part without its message. Nothing of it is stored.
     Refused(String),
     /// What is asked for cannot be had beside what is there; the text is for the caller. Nothing of it is stored.
@@ -56,6 +60,7 @@ impl fmt::Display for CommitFault {
             Self::Full(text) => write!(f, "the store cannot be written: {text}"),
             Self::Unavailable(text) => write!(f, "the store is not available: {text}"),
             Self::IdempotencyTaken { .. } => f.write_str("the idempotency key was used before"),
+            Self::AliasTaken(_) => f.write_str("another conversation is called so"),
             Self::Refused(text) => write!(f, "the store refused the rows: {text}"),
             Self::Conflict(text) => f.write_str(text),
             Self::QueueFull => f.write_str("too much waits to be written"),
@@ -69,6 +74,7 @@ impl std::error::Error for CommitFault {}
 #[derive(Debug)]
 pub(super) enum JobFault {
     Taken { request: [u8; 32], answer: String },
+    AliasTaken(ConversationId),
     Refused(String),
     Conflict(String),
     Database(Error),
@@ -85,6 +91,7 @@ impl JobFault {
     pub(super) fn judge(self) -> (CommitFault, bool) {
         match self {
             Self::Taken { request, answer } => (CommitFault::IdempotencyTaken { request, answer }, true),
+            Self::AliasTaken(id) => (CommitFault::AliasTaken(id), true),
             Self::Refused(text) => (CommitFault::Refused(text), true),
             Self::Conflict(text) => (CommitFault::Conflict(text), true),
             Self::Database(error) if breaks_a_rule(&error) => (CommitFault::Refused(error.to_string()), true),

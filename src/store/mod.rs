@@ -1,6 +1,7 @@
 //! What is on disk: one `Store` over SQLite and PostgreSQL. Reads go through a pool, writes through one writer that
 //! acknowledges only what is committed.
 
+mod aliases;
 mod apply;
 mod audit;
 mod budgets;

@@ -2,13 +2,13 @@
 
 use diesel::prelude::*;
 
-use super::Store;
 use super::connection::AnyConnection;
 use super::devices::DeviceRow;
-use super::fault::{CommitFault, StoreFault};
+use super::fault::{CommitFault, JobFault, StoreFault};
 use super::rows::owned;
 use super::schema::{account, device, organization, pairing_code};
-use crate::domain::account::{Device, PairingCode};
+use super::{Store, audit};
+use crate::domain::account::{AuditEntry, Device, PairingCode};
 use crate::domain::ids::{DeviceId, Timestamp};
 
 /// Organization, user, role and device name of a code.
@@ -47,48 +47,45 @@ impl Store {
     }
 
     /// Uses the code up and makes the device it was made for, in one transaction: of many at once one wins. `None`
-    /// where the code is unknown, expired or used, or its user does not come in any more.
+    /// where the code is unknown, expired or used, or its user does not come in any more. What `record` says of the
+    /// device is written into the audit log in that transaction: there is no device without its row.
     pub async fn use_pairing_code(
         &self,
         hash: [u8; 32],
         now: Timestamp,
         device: DeviceId,
         token_hash: [u8; 32],
+        record: impl FnOnce(&Device) -> AuditEntry + Send + 'static,
     ) -> Result<Option<Device>, CommitFault> {
-        let row: Option<DeviceRow> = self
-            .write(move |c| {
-                let of = pairing_code::table.find(hash.to_vec());
-                let live =
-                    of.clone().filter(pairing_code::used_at.is_null()).filter(pairing_code::expires_at.gt(now.0));
-                if diesel::update(live).set(pairing_code::used_at.eq(now.0)).execute(c)? == 0 {
-                    return Ok(None);
-                }
-                let meant = (
-                    pairing_code::organization_id,
-                    pairing_code::user_id,
-                    pairing_code::role,
-                    pairing_code::device_name,
-                );
-                let (organization_id, user_id, role, name): Meant = of.select(meant).first(c)?;
-                if !may_come_in(c, &organization_id, &user_id)? {
-                    return Ok(None);
-                }
-                let row = DeviceRow {
-                    organization_id,
-                    id: device.to_string(),
-                    user_id,
-                    name,
-                    role,
-                    hash: token_hash.to_vec(),
-                    created_at: now.0,
-                    last_seen_at: None,
-                    revoked_at: None,
-                };
-                diesel::insert_into(device::table).values(&row).execute(c)?;
-                Ok(Some(row))
-            })
-            .await?;
-        Ok(row.map(TryInto::try_into).transpose()?)
+        self.write(move |c| {
+            let of = pairing_code::table.find(hash.to_vec());
+            let live = of.clone().filter(pairing_code::used_at.is_null()).filter(pairing_code::expires_at.gt(now.0));
+            if diesel::update(live).set(pairing_code::used_at.eq(now.0)).execute(c)? == 0 {
+                return Ok(None);
+            }
+            let meant =
+                (pairing_code::organization_id, pairing_code::user_id, pairing_code::role, pairing_code::device_name);
+            let (organization_id, user_id, role, name): Meant = of.select(meant).first(c)?;
+            if !may_come_in(c, &organization_id, &user_id)? {
+                return Ok(None);
+            }
+            let row = DeviceRow {
+                organization_id,
+                id: device.to_string(),
+                user_id,
+                name,
+                role,
+                hash: token_hash.to_vec(),
+                created_at: now.0,
+                last_seen_at: None,
+                revoked_at: None,
+            };
+            diesel::insert_into(device::table).values(&row).execute(c)?;
+            let made = Device::try_from(row).map_err(|fault| JobFault::Refused(fault.to_string()))?;
+            audit::append(c, &record(&made))?;
+            Ok(Some(made))
+        })
+        .await
     }
 
     /// Codes of the whole hub that would pair a device now.

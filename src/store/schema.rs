@@ -353,6 +353,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    conversation_alias (organization_id, user_id, alias) {
+        organization_id -> Text,
+        user_id -> Text,
+        alias -> Text,
+        conversation_id -> Text,
+        created_at -> BigInt,
+    }
+}
+
 diesel::joinable!(account -> organization (organization_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -381,5 +391,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit,
     hub_settings,
     budget_book,
-    budget_hold
+    budget_hold,
+    conversation_alias
 );

@@ -1,5 +1,7 @@
 //! The promises, tried from outside: the built program is driven over its sockets with literal frames.
 
+#[path = "../edge/signers.rs"]
+mod signers;
 mod support;
 
 mod administration;

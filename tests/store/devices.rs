@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use switchboard::domain::account::*;
 use switchboard::domain::ids::*;
 use switchboard::domain::principal::*;
-use switchboard::store::{CommitFault, Store};
+use switchboard::store::{AuditQuery, CommitFault, Store};
 
 use crate::ground::*;
 
@@ -15,6 +15,7 @@ on_both!(
     of_fifty_who_use_a_code_one_wins,
     a_code_ends,
     who_does_not_come_in_pairs_nothing,
+    no_device_is_paired_that_is_not_on_the_record,
 );
 
 fn device(name: &str, of: &str, hash: u8) -> Device {
@@ -41,6 +42,11 @@ fn code(hash: u8, expires_at: i64) -> PairingCode {
         created_at: Timestamp(1),
         expires_at: Timestamp(expires_at),
     }
+}
+
+/// What is written down of a device that was paired.
+fn paired(device: &Device) -> AuditEntry {
+    AuditEntry { target: Some(device.id.to_string()), ..crate::audit::entry(Some("acme"), "pairing.verify", 50) }
 }
 
 async fn devices_are_found_named_and_revoked_once(ground: Ground) {
@@ -103,7 +109,7 @@ async fn of_fifty_who_use_a_code_one_wins(ground: Ground) {
         .map(|n| {
             let store = stores[usize::from(n) % stores.len()].clone();
             let id = DeviceId(next());
-            tokio::spawn(async move { store.use_pairing_code([1; 32], Timestamp(99), id, [100 + n; 32]).await })
+            tokio::spawn(async move { store.use_pairing_code([1; 32], Timestamp(99), id, [100 + n; 32], paired).await })
         })
         .collect();
     let mut paired = Vec::new();
@@ -125,7 +131,8 @@ async fn of_fifty_who_use_a_code_one_wins(ground: Ground) {
 async fn a_code_ends(ground: Ground) {
     let store = ground.open();
     with_ann(&store).await;
-    let pair = |hash: u8, now: i64| store.use_pairing_code([hash; 32], Timestamp(now), DeviceId(next()), [hash; 32]);
+    let pair =
+        |hash: u8, now: i64| store.use_pairing_code([hash; 32], Timestamp(now), DeviceId(next()), [hash; 32], paired);
     for hash in 1..=4 {
         store.put_pairing_code(code(hash, 100 + i64::from(hash))).await.expect("written");
     }
@@ -138,7 +145,7 @@ async fn a_code_ends(ground: Ground) {
     assert_eq!(pair(2, 101).await, Ok(None), "used");
     assert_eq!(store.live_pairing_codes(Timestamp(101)).await, Ok(2));
     // A token that is there already, as nobody could draw it, leaves the code as it was.
-    let taken = store.use_pairing_code([3; 32], Timestamp(101), DeviceId(next()), [2; 32]).await;
+    let taken = store.use_pairing_code([3; 32], Timestamp(101), DeviceId(next()), [2; 32], paired).await;
     assert!(matches!(taken, Err(CommitFault::Refused(_))), "{taken:?}");
     assert_eq!(store.live_pairing_codes(Timestamp(101)).await, Ok(2));
     store.spoil_pairing_codes().await.expect("spoiled");
@@ -152,7 +159,7 @@ async fn a_code_ends(ground: Ground) {
 async fn who_does_not_come_in_pairs_nothing(ground: Ground) {
     let store = ground.open();
     with_ann(&store).await;
-    let pair = |hash: u8| store.use_pairing_code([hash; 32], Timestamp(50), DeviceId(next()), [hash; 32]);
+    let pair = |hash: u8| store.use_pairing_code([hash; 32], Timestamp(50), DeviceId(next()), [hash; 32], paired);
     store.put_pairing_code(code(1, 100)).await.expect("written");
     store.disable_user(&acme(), &user("ann"), Timestamp(10)).await.expect("disabled");
     assert_eq!(store.live_pairing_codes(Timestamp(50)).await, Ok(0), "gone with the user");
@@ -163,4 +170,21 @@ async fn who_does_not_come_in_pairs_nothing(ground: Ground) {
     store.disable_organization(&acme(), Timestamp(12)).await.expect("disabled");
     assert_eq!(pair(3).await, Ok(None), "nobody of that organization");
     assert_eq!(store.devices(&acme(), None, None, 9).await.expect("a page").items, []);
+}
+
+async fn no_device_is_paired_that_is_not_on_the_record(ground: Ground) {
+    let store = ground.open();
+    with_ann(&store).await;
+    for hash in [1, 2] {
+        store.put_pairing_code(code(hash, 100)).await.expect("written");
+    }
+    let pair = |hash: u8| store.use_pairing_code([hash; 32], Timestamp(50), DeviceId(next()), [hash; 32], paired);
+    let made = pair(1).await.expect("answered").expect("paired");
+    assert_eq!(pair(9).await, Ok(None), "unknown");
+    let rows = store.audit(&acme(), AuditQuery { limit: 9, ..AuditQuery::default() }).await.expect("a page").items;
+    assert_eq!(rows.iter().map(|row| row.entry.clone()).collect::<Vec<_>>(), [paired(&made)]);
+    ground.execute("drop table audit").expect("gone");
+    pair(2).await.expect_err("it cannot be written down");
+    assert_eq!(store.live_pairing_codes(Timestamp(50)).await, Ok(1), "the code is as it was");
+    assert_eq!(store.devices(&acme(), None, None, 9).await.expect("a page").items, [made]);
 }

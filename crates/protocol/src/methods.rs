@@ -63,6 +63,11 @@ pub struct ProjectGet {
 #[cfg_attr(feature = "describe", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionCreate {
+    /// An id of the caller's own, 1 to 128 printable characters: the session that the caller calls so and that is not
+    /// archived, or a new one. From then on it may stand wherever the caller sends a session's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub session_id: Option<String>,
     /// A project's id or name; one that does not exist is created in the caller's organization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]

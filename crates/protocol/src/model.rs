@@ -64,6 +64,10 @@ pub enum ThinkingLevel {
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     pub id: String,
+    /// The caller's own id of it, where the caller made or asked for it by that id, and in lists. Nobody else sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub alias: Option<String>,
     pub organization_id: String,
     pub user_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,7 +31,7 @@ impl ConversationActor {
         }
         match command {
             SessionCommand::Get => {
-                let row = self.readable(&caller, by).map(|row| Reply::Session(Box::new(row.clone())));
+                let row = self.readable(&caller, by).map(|row| Reply::Session(Box::new(row.clone()), None));
                 let _ = answer.send(row);
             }
             SessionCommand::Send(NewMessage { once: Some(once), .. })
@@ -86,7 +86,7 @@ impl ConversationActor {
         let place = self.place.clone();
         let live = self.live()?;
         let source = &mut SystemSource;
-        let session = |live: &Live| Reply::Session(Box::new(live.machine.settings.clone()));
+        let session = |live: &Live| Reply::Session(Box::new(live.machine.settings.clone()), None);
         Ok(match command {
             SessionCommand::Change(change) => {
                 refuse_unknown_agent(&settings, &change)?;

@@ -244,6 +244,7 @@ fn from_commit_ref(fault: CommitFault) -> Fault {
         CommitFault::IdempotencyTaken { .. } => {
             Fault::new(crate::error::Code::Conflict, "the idempotency key was used for another request")
         }
+        fault @ CommitFault::AliasTaken(_) => Fault::new(crate::error::Code::Conflict, fault.to_string()),
         CommitFault::Conflict(text) => Fault::new(crate::error::Code::Conflict, text),
         CommitFault::Refused(text) => {
             tracing::error!(text, "the store refused rows");

@@ -1,6 +1,7 @@
 //! The hub's one handle, as doors and routes hold it: who may, where it lives, and the answer.
 
 mod admin;
+mod aliases;
 mod channels;
 mod question;
 mod sessions;
@@ -14,6 +15,7 @@ use crate::actors::conversation::{Ask, Attach, ConversationActor, LEAVING, Look,
 use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, standing, with_kit};
 use crate::domain::agent::ModelInfo;
+use crate::domain::alias::{Alias, SessionName};
 use crate::domain::approval::check_reason;
 use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
@@ -21,7 +23,7 @@ use crate::domain::command::{
 };
 use crate::domain::event::{ChannelSnapshot, Event};
 use crate::domain::generation::Model;
-use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture, Stay};
+use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, LocalFuture, Stay, channel_named, session_named};
 use crate::domain::ids::{ApprovalId, ConversationId, OrganizationId, ProjectId, Source, SystemSource, Timestamp};
 use crate::domain::policy::{self, By, Operation};
 use crate::domain::settings::{Project, Settings, Visibility};
@@ -113,7 +115,7 @@ impl LocalHub {
     async fn carry_out(self, caller: Caller, command: Command) -> Result<Reply, Fault> {
         policy::allow(&caller.principal, command.operation())?;
         match command {
-            Command::Session(id, command) => self.ask(caller, id, command).await,
+            Command::Session(name, command) => self.ask_named(caller, name, command).await,
             Command::SessionCreate(new) => self.create_session(&caller, new).await,
             Command::SessionOfChannel(channel) => self.session_of_channel(&caller, channel).await,
             Command::SessionList { project, state, search, page } => match search {
@@ -136,8 +138,14 @@ impl LocalHub {
                 let id = self.conversation_of(&caller, which).await?;
                 self.ask(caller, id, SessionCommand::Decide { which, approved, reason }).await
             }
-            Command::Presence(channel) => self.presence(caller, channel).await,
-            Command::History { channel, since, limit } => self.history(caller, channel, since, limit).await,
+            Command::Presence(channel) => {
+                let channel = channel_named(&self, &caller, channel).await?;
+                self.presence(caller, channel).await
+            }
+            Command::History { channel, since, limit } => {
+                let channel = channel_named(&self, &caller, channel).await?;
+                self.history(caller, channel, since, limit).await
+            }
             Command::Admin(organization, command) => self.administer(caller, organization, *command).await,
             Command::Usage(period) => self.usage(&caller, period).await,
             Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => self.catalog(command),
@@ -231,6 +239,11 @@ impl Hub for LocalHub {
         let question = Question::of(&self.shared, &caller, &command);
         let answer = self.clone().carry_out(caller, command);
         Box::pin(async move { question.answered(answer.await) })
+    }
+
+    fn find(&self, caller: &Caller, alias: Alias) -> LocalFuture<Result<ConversationId, Fault>> {
+        let (hub, caller) = (self.clone(), caller.clone());
+        Box::pin(async move { hub.look_up(&caller, &alias).await })
     }
 
     fn stay(&self, caller: &Caller, connection: ConnectionNumber) -> Stay {

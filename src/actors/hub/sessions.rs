@@ -69,8 +69,14 @@ impl LocalHub {
         if let Some(once) = &new.once {
             let known = self.shared.store.idempotency(&organization, &user, &once.key).await.map_err(from_store)?;
             if let Some(known) = known {
-                return self.created_before(caller, &known.request, &known.answer, once).await;
+                let alias = new.alias.as_ref();
+                return self.created_before(caller, &known.request, &known.answer, once, alias).await;
             }
+        }
+        if let Some(alias) = &new.alias
+            && let Some(id) = self.open_session(caller, alias).await?
+        {
+            return self.begun_before(caller, id, alias, new.once.as_ref()).await;
         }
         let project = match &new.project {
             Some(text) => Some(self.project_of(caller, text).await?),
@@ -102,17 +108,24 @@ impl LocalHub {
             answer,
         });
         let fact = Fact { kind: "session.created", turn: None, by: Some(user.clone()), refs: serde_json::json!({}) };
-        let writes = vec![Write::Conversation(row.clone()), Write::Fact(fact)];
+        let mut writes = vec![Write::Conversation(row.clone()), Write::Fact(fact)];
+        let called = new.alias.clone().map(|alias| Write::Alias { user: user.clone(), alias });
+        writes.extend(called);
         let batch = Batch { organization: organization.clone(), conversation: row.id, at: now, writes, idempotency };
         match (self.shared.store.commit(batch).await, &new.once) {
             (Ok(()), _) => {}
             (Err(CommitFault::IdempotencyTaken { request, answer }), Some(once)) => {
-                return self.created_before(caller, &request, &answer, once).await;
+                return self.created_before(caller, &request, &answer, once, new.alias.as_ref()).await;
+            }
+            // Of many at the same moment one begins it, and the others find that one's.
+            (Err(CommitFault::AliasTaken(id)), once) => {
+                let alias = new.alias.as_ref().ok_or_else(|| Fault::plain(Code::Internal))?;
+                return self.begun_before(caller, id, alias, once.as_ref()).await;
             }
             (Err(fault), _) => return Err(crate::actors::conversation::from_commit(fault)),
         }
         self.announce_session(&row);
-        Ok(Reply::Session(Box::new(row)))
+        Ok(Reply::Session(Box::new(row), new.alias))
     }
 
     pub(super) fn announce_session(&self, row: &Settings) {
@@ -132,14 +145,15 @@ impl LocalHub {
         caller: &Caller,
         request: &[u8; 32],
         answer: &str,
-        once: &crate::domain::command::Once,
+        once: &Once,
+        alias: Option<&Alias>,
     ) -> Result<Reply, Fault> {
         let conflict = || Fault::new(Code::Conflict, "the idempotency key was used for another request");
         if *request != once.request {
             return Err(conflict());
         }
         let id = ConversationId::parse(answer).map_err(|_| conflict())?;
-        self.ask(caller.clone(), id, SessionCommand::Get).await
+        self.get_as(caller, id, alias).await
     }
 
     pub(super) async fn session_of_channel(&self, caller: &Caller, channel: &'static str) -> Result<Reply, Fault> {
@@ -174,7 +188,8 @@ impl LocalHub {
             ..self.own_sessions(caller, page.limit)
         };
         let found = self.shared.store.conversations(query).await.map_err(from_store)?;
-        Ok(Reply::Sessions(Page { items: found.items, next: found.next.map(|id| id.to_string()) }))
+        let page = Page { items: found.items, next: found.next.map(|id| id.to_string()) };
+        self.with_aliases(caller, page).await
     }
 
     pub(super) fn own_sessions(&self, caller: &Caller, limit: usize) -> ConversationQuery {
@@ -200,7 +215,7 @@ impl LocalHub {
             }
             items.extend(self.shared.store.conversation(organization, hit.conversation).await.map_err(from_store)?);
         }
-        Ok(Reply::Sessions(Page { items, next: None }))
+        self.with_aliases(caller, Page { items, next: None }).await
     }
 
     pub(super) async fn list_projects(&self, caller: &Caller, page: PageRequest) -> Result<Reply, Fault> {

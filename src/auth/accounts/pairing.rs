@@ -87,7 +87,7 @@ impl Accounts {
     /// Uses a code up and gives the device its token. Unknown, used and expired codes are `not_found` alike.
     ///
     /// Nobody is signed in here. That the user wanted a device is on the record since the code was made; who has come is
-    /// known only once the code is used, and written down then.
+    /// known only once the code is used, and is written down in the same transaction.
     pub async fn verify_pairing_code(
         &self,
         code: &str,
@@ -115,10 +115,11 @@ impl Accounts {
         let token = keys::generate("")?;
         let id = DeviceId::mint(&mut SystemSource);
         let hash = keys::hash(token.expose_secret());
-        let used = self.store.use_pairing_code(keys::hash(&code), SystemSource.now(), id, hash).await;
+        let (origin, request_id) = (origin.to_owned(), request_id.to_owned());
+        let record = move |device: &Device| paired(device, &origin, &request_id);
+        let used = self.store.use_pairing_code(keys::hash(&code), SystemSource.now(), id, hash, record).await;
         let device = used.map_err(fault_of)?.ok_or_else(unknown)?;
         self.guesses.right(guess, &device.organization);
-        self.store.append_audit(paired(&device, origin, request_id)).await.map_err(fault_of)?;
         Ok(token)
     }
 }

@@ -4,10 +4,11 @@ use protocol::{methods as m, model as w};
 use serde::de::DeserializeOwned;
 
 use crate::domain::agent::BusyPolicy;
-use crate::domain::channel::{Channel, Position};
+use crate::domain::alias::{Alias, ChannelName, SessionName};
+use crate::domain::channel::Position;
 use crate::domain::command::{ApprovalRef, Command, NewMessage, NewSession, Once, PageRequest, Period, SessionCommand};
 use crate::domain::conversation::{SettingsChange, StopKind};
-use crate::domain::ids::{ApprovalId, ConversationId, MessageId, NotAnId, PartId, ProjectId, TurnId};
+use crate::domain::ids::{ApprovalId, MessageId, NotAnId, PartId, ProjectId, TurnId};
 use crate::domain::message::Attachment;
 use crate::domain::settings::Todo;
 use crate::doors::words;
@@ -64,9 +65,15 @@ fn maybe_id<T>(field: &str, text: &Option<String>, parse: fn(&str) -> Result<T, 
     text.as_deref().map(|text| id(field, text, parse)).transpose()
 }
 
-/// A session's id. One that is none names nothing, and says so like an unknown one.
-fn session(text: &str) -> Result<ConversationId, Fault> {
-    ConversationId::parse(text).map_err(|_| Fault::not_found("session"))
+/// A session as the caller names it. What is no name of one says so like an unknown one.
+pub fn session(text: &str) -> Result<SessionName, Fault> {
+    SessionName::parse(text).map_err(|_| Fault::not_found("session"))
+}
+
+/// The id of its own that a caller gives a session.
+fn own_id(text: Option<&str>) -> Result<Option<Alias>, Fault> {
+    let wrong = "1 to 128 printable characters of ASCII, no * or >, no two dots in a row, not beginning with sess_";
+    text.map(Alias::parse).transpose().map_err(|_| Fault::field("sessionId", wrong))
 }
 
 fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
@@ -144,11 +151,11 @@ pub fn content(text: &str, attachments: &[Attachment], limits: Limits) -> Result
     Ok(())
 }
 
-fn channel(text: &str) -> Result<Channel, Fault> {
-    Channel::parse(text).map_err(|e| Fault::field("channel", e))
+fn channel(text: &str) -> Result<ChannelName, Fault> {
+    ChannelName::parse(text).map_err(|e| Fault::field("channel", e))
 }
 
-fn target(p: m::TurnTarget) -> Result<(ConversationId, Option<TurnId>), Fault> {
+fn target(p: m::TurnTarget) -> Result<(SessionName, Option<TurnId>), Fault> {
     Ok((session(&p.session_id)?, maybe_id("turnId", &p.turn_id, TurnId::parse)?))
 }
 
@@ -214,6 +221,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
                 channel: None,
+                alias: own_id(p.session_id.as_deref())?,
             }))
         }
         "sessions.list" => {

@@ -27,8 +27,10 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
     match reply {
         Reply::Project(project) => put(out, &words::project(project)),
         Reply::Projects(list) => put(out, &page(list, words::project)),
-        Reply::Session(settings) => put(out, &words::session(settings)),
-        Reply::Sessions(list) => put(out, &page(list, words::session)),
+        Reply::Session(settings, alias) => put(out, &words::own_session(settings, alias.as_ref())),
+        Reply::Sessions(list, aliases) => {
+            put(out, &page(list, |settings| words::own_session(settings, aliases.get(&settings.id))));
+        }
         Reply::Deleted => put(out, &m::Deleted { deleted: true }),
         Reply::Sent { message, turn, state } => put(
             out,

@@ -1,13 +1,16 @@
 //! Cases that broke others, by their numbers.
 
+mod aliases;
 mod bodies;
 mod bytes;
 mod channels;
 mod claims;
 mod configuration;
+mod guesses;
 mod hosts;
 mod origins;
 mod scene;
 mod secrets;
 mod strangers;
 mod tenants;
+mod tokens;

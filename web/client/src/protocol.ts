@@ -302,7 +302,11 @@ export type ServerFrame = { "type": "response" } & Response | { "type": "event" 
 /**
  * A conversation: on the wire it is called a session.
  */
-export type Session = { id: string, organizationId: string, userId: string, projectId?: string, title: string, state: SessionState, visibility: Visibility, agent: string,
+export type Session = { id: string,
+/**
+ * The caller's own id of it, where the caller made or asked for it by that id, and in lists. Nobody else sees it.
+ */
+alias?: string, organizationId: string, userId: string, projectId?: string, title: string, state: SessionState, visibility: Visibility, agent: string,
 /**
  * Overrides the agent's model.
  */
@@ -317,6 +321,11 @@ channel?: string,
 usage: Usage, createdAt: string, updatedAt: string, };
 
 export type SessionCreate = {
+/**
+ * An id of the caller's own, 1 to 128 printable characters: the session that the caller calls so and that is not
+ * archived, or a new one. From then on it may stand wherever the caller sends a session's id.
+ */
+sessionId?: string,
 /**
  * A project's id or name; one that does not exist is created in the caller's organization.
  */

@@ -72,6 +72,7 @@ impl Rows {
             }
             Write::Fact(fact) => self.facts.push(fact),
             Write::Audit(entry) => self.audit.push(*entry),
+            Write::Alias { .. } => panic!("what a session is called is no matter of the machine"),
         }
     }
 
