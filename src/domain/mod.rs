@@ -17,6 +17,7 @@ pub mod message;
 pub mod policy;
 pub mod principal;
 pub mod record;
+pub mod session_info;
 pub mod settings;
 pub mod spending;
 pub mod tool_call;
