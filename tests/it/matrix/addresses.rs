@@ -6,8 +6,8 @@ use super::expected::{Outcome, Relation};
 ///
 /// Things: `-` none; `session` a conversation, `question` one that waits in it; `own-device` of the caller;
 /// `user`, `key`, `device` of the organization, for its admins; `home-session`, `home-question` of anybody in the
-/// organization, for its admins; `project` of the organization; `organization` of the hub; `nobody's:NOUN`
-/// something of which only an unknown one can be named. `+named`: the query's `organization` names another one.
+/// organization, for its admins; `connection`, `channel` of the organization, for its admins; `project` of the
+/// organization; `organization` of the hub. `+named`: the query's `organization` names another one.
 /// `+partial`: the body is not whole, and `bad_request` is the answer to who may ask.
 ///
 /// Addresses are tried from top to bottom: what ends a credential stands at the end.
@@ -95,10 +95,10 @@ GET     /api/v1/config                      config.get      -
 PATCH   /config                             config.update   -  {}
 PATCH   /api/v1/config                      config.update   -  {}
 GET     /api/v1/admin/connections           admin.connections.list  -+named
-DELETE  /api/v1/admin/connections/{connectionId} admin.connections.close nobody's:connection+named
+DELETE  /api/v1/admin/connections/{connectionId} admin.connections.close connection+named
 GET     /api/v1/admin/channels              admin.channels.list     -+named
-GET     /api/v1/admin/channels/{channel}/subscribers admin.channels.get     nobody's:channel+named
-GET     /api/v1/admin/channels/{channel}/history     admin.channels.history nobody's:channel+named
+GET     /api/v1/admin/channels/{channel}/subscribers admin.channels.get     channel+named
+GET     /api/v1/admin/channels/{channel}/history     admin.channels.history channel+named
 POST    /api/v1/admin/publish               admin.publish           -+named {"channel":"app:matrix","event":"seen","data":{}}
 POST    /api/v1/admin/broadcast             admin.broadcast         -+named {"message":"matrix"}
 POST    /api/v1/admin/broadcast/all         admin.broadcast_all     -  {"message":"matrix"}
@@ -141,8 +141,10 @@ pub enum Thing {
     HomeQuestion,
     Project,
     Organization,
-    /// Only an unknown one is asked for, by this noun.
-    Nobodys(&'static str),
+    /// An open socket.
+    Connection,
+    /// An application channel that somebody listens to.
+    Channel,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +193,9 @@ fn thing(word: &'static str) -> Thing {
         "home-question" => Thing::HomeQuestion,
         "project" => Thing::Project,
         "organization" => Thing::Organization,
-        other => Thing::Nobodys(other.strip_prefix("nobody's:").unwrap_or_else(|| panic!("no such thing: {other}"))),
+        "connection" => Thing::Connection,
+        "channel" => Thing::Channel,
+        other => panic!("no such thing: {other}"),
     }
 }
 
@@ -207,7 +211,8 @@ impl Thing {
             Self::Key => Some("key"),
             Self::Project => Some("project"),
             Self::Organization => Some("organization"),
-            Self::Nobodys(noun) => Some(noun),
+            Self::Connection => Some("connection"),
+            Self::Channel => Some("channel"),
         }
     }
 
@@ -219,9 +224,10 @@ impl Thing {
             Self::Session | Self::Question => &[Own, Private, Shared, Foreign, Unknown],
             Self::OwnDevice => &[Own, Private, Foreign, Unknown],
             Self::HomeSession | Self::HomeQuestion => &[Private, Shared, Foreign, Unknown],
-            Self::User | Self::Key | Self::Device | Self::Project => &[Shared, Foreign, Unknown],
+            Self::User | Self::Key | Self::Device | Self::Project | Self::Connection | Self::Channel => {
+                &[Shared, Foreign, Unknown]
+            }
             Self::Organization => &[Foreign, Unknown],
-            Self::Nobodys(_) => &[Unknown],
         }
     }
 

@@ -19,6 +19,9 @@ pub enum Kind {
 
 pub const KINDS: [Kind; 4] = [Kind::Jwt, Kind::ApiKey, Kind::Session, Kind::Device];
 
+/// What tokens of hosts are signed with.
+pub const AGENT_SECRET: &str = "a secret for hosts that has 32 bytes and more";
+
 /// The organization of the subjects, and another one.
 pub const HOME: &str = "acme";
 pub const ELSEWHERE: &str = "globex";
@@ -66,6 +69,7 @@ impl Ground {
         let hub = Hub::start(
             HubOptions::default()
                 .set("SWITCHBOARD_AUTH__REMEMBER_MS", 0)
+                .set("AGENT_JWT_SECRET", AGENT_SECRET)
                 // A request that waits for a turn is an answer, too.
                 .set("SWITCHBOARD_LIMITS__WAIT_SECONDS", 5)
                 .set("SWITCHBOARD_APPROVALS__TIMEOUT_SECONDS", 3600)
