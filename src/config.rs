@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use crate::domain::channel::{ChannelKind, ChannelKinds};
 use crate::domain::tool_call::ToolPolicy;
 
 pub use identity::{is_url, safe_url};
@@ -157,7 +158,15 @@ pub struct Channels {
     pub history_bytes: usize,
     pub history_seconds: u64,
     pub total_bytes: usize,
+    pub presence: Vec<String>,
     pub presence_members: usize,
+}
+
+impl Channels {
+    /// The kinds of channels that tell who comes and goes.
+    pub fn presence_kinds(&self) -> ChannelKinds {
+        self.presence.iter().filter_map(|word| ChannelKind::parse(word)).collect()
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -232,6 +241,7 @@ pub struct Database {
     /// Empty: SQLite in the data folder. May hold a password.
     pub url: SecretString,
     pub pool: u32,
+    pub history_days: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -99,6 +99,11 @@ impl Fault {
         Self::new(Code::NotFound, format!("no such {what}"))
     }
 
+    /// What [`Fault::not_found`] said there is none of.
+    pub fn missing(&self) -> Option<&str> {
+        self.message.strip_prefix("no such ").filter(|_| self.code == Code::NotFound)
+    }
+
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(Code::Forbidden, message)
     }

@@ -129,9 +129,12 @@ pub fn start_logging(log: &Log) {
 /// What decides which lines are written.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
+/// Writes an error where somebody sends bytes that are no HTTP: anybody could fill the log with that.
+const STRANGERS_NOISE: &str = "actix_http::h1::dispatcher";
+
 fn filter(level: Level) -> EnvFilter {
     let libraries = if level == Level::Error { "error" } else { "warn" };
-    EnvFilter::new(format!("{libraries},switchboard={}", level.name()))
+    EnvFilter::new(format!("{libraries},{STRANGERS_NOISE}=off,switchboard={}", level.name()))
 }
 
 /// Another level from the next line on.

@@ -27,9 +27,11 @@ use futures_util::future::BoxFuture;
 use crate::config::Live;
 use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
+use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
+use crate::domain::policy::Operation;
 use crate::error::Fault;
-use crate::fanout::{RingLimits, Workers};
+use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
 use crate::tools::Tools;
@@ -44,8 +46,9 @@ pub struct HubSettings {
     pub approval_grace: i64,
     pub queue_turns: usize,
     pub steps_per_turn: u16,
-    pub session_ring: RingLimits,
-    pub app_ring: RingLimits,
+    pub session_home: HomeRules,
+    /// Of all channels but conversations.
+    pub channel_home: HomeRules,
     /// Milliseconds after which an idle, unwatched conversation leaves memory.
     pub rest_after: i64,
     pub subscriptions: usize,
@@ -82,10 +85,14 @@ pub struct Shared {
     pub workers: Workers,
     pub settings: Live<HubSettings>,
     pub reload: Reload,
+    pub refused: Refused,
 }
 
 /// Reads the configuration once more and lets hold what can: names of keys, or what is wrong with it.
 pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, Fault>> + Send + Sync>;
+
+/// Hears who was refused what by the hub, and why.
+pub type Refused = Arc<dyn Fn(&Caller, Operation, &Fault) + Send + Sync>;
 
 /// What a worker builds for itself, because it cannot leave its thread.
 pub struct WorkerKit {

@@ -322,7 +322,7 @@ mod tests {
             credential,
             expires_at: None,
         });
-        Caller { principal, request_id: "1".into(), origin: "/ws from 127.0.0.1".into() }
+        Caller { principal, request_id: "1".into(), origin: "/ws from 127.0.0.1".into(), address: None }
     }
 
     /// Answers with what `say` says about the question of that number; the numbers that were asked.

@@ -12,7 +12,7 @@ use super::watch::{Told, confirm};
 use crate::actors::connection::{ConnectionActor, ConnectionKit};
 use crate::actors::standing;
 use crate::auth::hosts::MISDIRECTED;
-use crate::auth::{Authenticator, Head, Route};
+use crate::auth::{Authenticator, Head, Route, UNKNOWN_ADDRESS};
 use crate::config::Config;
 use crate::domain::command::Caller;
 use crate::domain::principal::Principal;
@@ -90,16 +90,13 @@ impl Doorkeeper for HubDoorkeeper {
                 request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
             ));
             let refuse = |fault: &Fault| refusal(fault, fault.code.row().http_status, request_id.as_str());
-            let uri: actix_web::http::Uri = match &request.query {
-                Some(query) => format!("{}?{query}", request.path).parse(),
-                None => request.path.parse(),
-            }
-            .map_err(|_| refuse(&Fault::field("path", "not an address")))?;
-            let trusted = &config.server.trusted_proxies;
-            let head = Head::new(&request.method, &uri, &request.headers, request.peer, request.secure, trusted);
+            let (uri, trusted) = (&request.uri, &config.server.trusted_proxies);
+            let head = Head::new(&request.method, uri, &request.headers, request.peer, request.secure, trusted);
+            // As it stands in the list: a stranger's words are not for the audit log.
+            let door = NATIVE_PATHS.into_iter().find(|path| *path == head.path).unwrap_or(UNKNOWN_ADDRESS);
             let version = actix_web::http::Version::HTTP_11;
-            auth.hosts().check(head.headers, &uri, version, Some(request.local)).map_err(|fault| {
-                auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());
+            auth.hosts().check(head.headers, uri, version, Some(request.local)).map_err(|fault| {
+                auth.refused(head.peer, door, &fault, None, request_id.as_str());
                 match fault.code {
                     Code::Forbidden => refusal(&fault, MISDIRECTED, request_id.as_str()),
                     _ => refuse(&fault),
@@ -107,13 +104,14 @@ impl Doorkeeper for HubDoorkeeper {
             })?;
             let before = told.number();
             let (principal, place) = admitted(&auth, &kit, &head).await.map_err(|fault| {
-                auth.refused(head.peer, &request.path, &fault, None, request_id.as_str());
+                auth.refused(head.peer, door, &fault, None, request_id.as_str());
                 refuse(&fault)
             })?;
             let caller = Caller {
                 principal: Arc::new(principal),
                 request_id: request_id.as_str().to_owned(),
-                origin: format!("{} from {}", request.path, head.peer).into(),
+                origin: format!("{door} from {}", head.peer).into(),
+                address: Some(head.peer),
             };
             let id = HeaderValue::from_str(request_id.as_str()).ok();
             let open = Opener::here(move |socket| {

@@ -84,11 +84,15 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let (live, tuning) = (tuning.config(), Arc::new(tuning));
     let config = live.get();
     telemetry::set_level(config.log.level);
+    let tls = providers::http::tls(&[]).map_err(|fault| fault.message)?;
+    let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
+    let record = auth.clone();
     let shared = Shared {
         store: store.clone(),
         workers: Workers::new(config.server.worker_count()),
         settings: Live::new(Arc::new(settings::hub(&config).map_err(|error| error.0)?)),
         reload: settings::reload(tuning.clone()),
+        refused: Arc::new(move |caller, operation, fault| record.refused_caller(caller, operation, fault)),
     };
     // What cannot be built is said now, not by a worker.
     settings::kit(&config).map_err(|fault| fault.message)?;
@@ -98,8 +102,6 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     actix_rt::spawn(metrics.clone().upkeep());
     gauges::conversations(&metrics, directory.clone());
     gauges::store(&metrics, &store);
-    let tls = providers::http::tls(&[]).map_err(|fault| fault.message)?;
-    let auth = Arc::new(Authenticator::new(live.clone(), &secret, store.clone()).with_tls(tls));
     let (sampled, readiness) = (metrics.clone(), readiness(&store, &config));
     let limits = Arc::new(Limits::new(&config.limits));
     let accounts = Accounts::new(store.clone(), config.clone(), Some(auth.clone()));
@@ -123,7 +125,7 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let foreign = settings::foreign_pace(&config);
     let watch = Watch { store: store.clone(), auth, handle: server.handle(), told, foreign, tuning };
     let watch = watch.start(newest);
-    let pruning = actix_rt::spawn(prune::hourly(store.clone(), prune::FIRST));
+    let pruning = actix_rt::spawn(prune::hourly(store.clone(), prune::kept(&config), prune::FIRST));
     gauges::connections(&sampled, server.handle().counters().clone());
     let address = server.addresses().first().copied().unwrap_or(config.server.listen);
     let mut here = Config::clone(&config);

@@ -1,7 +1,9 @@
-//! Forgets what has ended, every hour: sessions, links, codes, tickets, and answers to requests that are repeated no more.
+//! Forgets what has ended, every hour: sessions, links, codes, tickets, answers to requests that are repeated no more, and
+//! the old history of conversations.
 
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::domain::ids::{Source, SystemSource};
 use crate::store::{PruneSettings, Pruned, Store};
 
@@ -9,15 +11,20 @@ use crate::store::{PruneSettings, Pruned, Store};
 pub const FIRST: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Answers to repeated requests are kept for a day, the history of conversations for ever.
-const KEPT: PruneSettings = PruneSettings { keys_ms: 24 * 3_600_000, facts_ms: None };
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// How long things are kept: answers to repeated requests for a day, the history of conversations as it is set.
+pub fn kept(config: &Config) -> PruneSettings {
+    let days = i64::from(config.database.history_days);
+    PruneSettings { keys_ms: DAY_MS, facts_ms: (days > 0).then_some(days * DAY_MS) }
+}
 
 /// Until it is aborted; the first time after `pause`.
-pub async fn hourly(store: Store, mut pause: Duration) {
+pub async fn hourly(store: Store, kept: PruneSettings, mut pause: Duration) {
     loop {
         actix_rt::time::sleep(pause).await;
         pause = HOUR;
-        match store.prune(SystemSource.now(), &KEPT).await {
+        match store.prune(SystemSource.now(), &kept).await {
             Ok(gone) if gone == Pruned::default() => {}
             Ok(gone) => tracing::info!(?gone, "what had ended is forgotten"),
             Err(fault) => {
@@ -30,10 +37,25 @@ pub async fn hourly(store: Store, mut pause: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Flags, load};
     use crate::domain::account::{HubSession, Organization, User};
     use crate::domain::ids::{OrganizationId, Timestamp, UserId};
     use crate::domain::principal::Role;
     use crate::store::StoreSettings;
+
+    #[test]
+    fn the_history_is_kept_for_ninety_days_or_as_it_is_set() {
+        let facts = |days: Option<&str>| {
+            let flags = Flags { data: Some("/nowhere/at/all".into()), ..Flags::default() };
+            let set = days.map(|days| ("SWITCHBOARD_DATABASE__HISTORY_DAYS".to_owned(), days.to_owned()));
+            kept(&load(&flags, set).unwrap().config).facts_ms
+        };
+        assert_eq!(facts(None), Some(90 * DAY_MS));
+        assert_eq!(facts(Some("1")), Some(DAY_MS));
+        assert_eq!(facts(Some("0")), None);
+    }
+
+    const KEPT: PruneSettings = PruneSettings { keys_ms: DAY_MS, facts_ms: Some(DAY_MS) };
 
     #[actix_web::test]
     async fn what_ended_is_gone_after_the_first_round_and_what_lasts_is_there() {
@@ -52,7 +74,7 @@ mod tests {
             let session = HubSession { hash, organization, user, created_at, expires_at, revoked_at: None };
             store.put_session(session).await.unwrap();
         }
-        let pruning = actix_rt::spawn(hourly(store.clone(), Duration::ZERO));
+        let pruning = actix_rt::spawn(hourly(store.clone(), KEPT, Duration::ZERO));
         while store.session_by_hash([1; 32]).await.unwrap().is_some() {
             actix_rt::time::sleep(Duration::from_millis(5)).await;
         }

@@ -11,7 +11,7 @@ use crate::config::{Busy, Config, ConfigError, Live, LlmApi};
 use crate::domain::agent::{AgentProfile, BusyPolicy};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
-use crate::fanout::{Pool, RingLimits};
+use crate::fanout::{HomeRules, Pool, PresenceRules, RingLimits};
 use crate::limits::Limits;
 use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, TransportSettings, http};
 use crate::telemetry;
@@ -34,26 +34,29 @@ pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
         answer_tokens: config.spending.answer_tokens,
         refuse_unpriced: config.spending.refuse_unpriced,
     };
+    let presence = PresenceRules { told: channels.presence_kinds(), named: channels.presence_members };
+    let session_ring = RingLimits {
+        events: limits.ring_events,
+        bytes: SESSION_RING.min(limits.ring_bytes),
+        age: 0,
+        total_bytes: limits.ring_bytes,
+        pool: Pool::Conversations,
+    };
+    let channel_ring = RingLimits {
+        events: channels.history_events,
+        bytes: channels.history_bytes,
+        age: millis(channels.history_seconds),
+        total_bytes: channels.total_bytes,
+        pool: Pool::Channels,
+    };
     Ok(HubSettings {
         agents: agents(config),
         approval_timeout: millis(config.approvals.timeout_seconds),
         approval_grace: millis(config.approvals.grace_seconds),
         queue_turns: limits.queue_turns,
         steps_per_turn: u16::try_from(limits.steps_per_turn).unwrap_or(u16::MAX),
-        session_ring: RingLimits {
-            events: limits.ring_events,
-            bytes: SESSION_RING.min(limits.ring_bytes),
-            age: 0,
-            total_bytes: limits.ring_bytes,
-            pool: Pool::Conversations,
-        },
-        app_ring: RingLimits {
-            events: channels.history_events,
-            bytes: channels.history_bytes,
-            age: millis(channels.history_seconds),
-            total_bytes: channels.total_bytes,
-            pool: Pool::Channels,
-        },
+        session_home: HomeRules { ring: session_ring, presence },
+        channel_home: HomeRules { ring: channel_ring, presence },
         rest_after: REST_AFTER.as_millis() as i64,
         subscriptions: limits.subscriptions,
         requests_in_flight: limits.requests_in_flight,

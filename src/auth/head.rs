@@ -68,7 +68,7 @@ impl<'a> Head<'a> {
             let proto = headers.get("x-forwarded-proto").and_then(|v| v.to_str().ok());
             secure = tls || proto.is_some_and(|p| p.trim().eq_ignore_ascii_case("https"));
         }
-        let relayed = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
+        let relayed = headers.keys().any(says_relayed);
         Self {
             method,
             path: uri.path(),
@@ -152,6 +152,11 @@ impl<'a> Head<'a> {
     }
 }
 
+/// Whether a header of this name is a proxy's: who sends one does not sit at this machine itself.
+fn says_relayed(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "via" | "forwarded" | "x-real-ip") || name.as_str().starts_with("x-forwarded-")
+}
+
 /// Scheme, host and port are the same; `null` is like nothing.
 fn same_origin(one: &str, other: &str) -> bool {
     match (url::Url::parse(one), url::Url::parse(other)) {
@@ -200,7 +205,10 @@ mod tests {
         assert_eq!(seen("127.0.0.1", &[], &[]), is("127.0.0.1", true, false));
         assert_eq!(seen("::ffff:127.0.0.1", &[], &[]), is("127.0.0.1", true, false));
         assert_eq!(seen("192.0.2.1", &[], &[(FOR, "198.51.100.7"), (PROTO, "https")]), is("192.0.2.1", false, false));
-        assert_eq!(seen("127.0.0.1", &[], &[(FOR, "198.51.100.7")]), is("127.0.0.1", false, false));
+        for name in [FOR, PROTO, "x-forwarded-host", "x-real-ip", "via", "forwarded"] {
+            assert_eq!(seen("127.0.0.1", &[], &[(name, "198.51.100.7")]), is("127.0.0.1", false, false), "{name}");
+        }
+        assert_eq!(seen("127.0.0.1", &[], &[("x-request-id", "1")]), is("127.0.0.1", true, false));
         let proxy = ["10.0.0.0/8"];
         assert_eq!(
             seen("10.1.1.1", &proxy, &[(FOR, "198.51.100.7"), (PROTO, "https")]),

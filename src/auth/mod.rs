@@ -29,7 +29,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Config, Live};
 use crate::domain::account::{ApiKey, Device, HubSession, User};
+use crate::domain::command::Caller;
 use crate::domain::ids::{DeviceId, OrganizationId, Source, SystemSource, Timestamp, UserId};
+use crate::domain::policy::Operation;
 use crate::domain::principal::{Credential, Principal, Role};
 use crate::error::{Code, Fault};
 use crate::store::Store;
@@ -42,6 +44,7 @@ use jwt::{Claims, Jwt, Person};
 use outward::Outward;
 use password::Passwords;
 use refusals::Refusals;
+pub use refusals::UNKNOWN_ADDRESS;
 use remember::Remember;
 
 /// The cookie of the hub's own sessions.
@@ -70,7 +73,7 @@ pub struct Authenticator {
     devices_by_id: Remember<(OrganizationId, DeviceId), Device>,
     /// Whether they are disabled.
     organizations: Remember<OrganizationId, bool>,
-    /// Whether the JWTs of these names are.
+    /// Whether these JWTs are revoked; by what they are as credentials.
     revoked: Remember<(OrganizationId, String), bool>,
     refusals: Refusals,
 }
@@ -264,6 +267,13 @@ impl Authenticator {
     pub fn refused(&self, address: IpAddr, what: &str, fault: &Fault, known: Option<&Principal>, request_id: &str) {
         if matches!(fault.code, Code::Unauthorized | Code::Forbidden | Code::NotFound | Code::RateLimited) {
             self.refusals.note(address, what, fault, known, request_id);
+        }
+    }
+
+    /// The same for a caller who came in and is refused what was asked.
+    pub fn refused_caller(&self, caller: &Caller, operation: Operation, fault: &Fault) {
+        if let Some(address) = caller.address {
+            self.refused(address, operation.name(), fault, Some(&caller.principal), &caller.request_id);
         }
     }
 

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::domain::account::AuditEntry;
-use crate::domain::ids::{Source, SystemSource};
+use crate::domain::ids::{OrganizationId, Source, SystemSource, UserId};
 use crate::domain::principal::Principal;
 use crate::error::Fault;
 use crate::store::Store;
 
 /// Kinds of refusals that are counted apart; what comes beyond them is counted together.
 const MOST: usize = 1000;
+/// Where somebody was refused at no address of the hub's: what a stranger asks for is not for a log that only grows.
+pub const UNKNOWN_ADDRESS: &str = "an unknown address";
 /// One row for each kind in this time.
 const EACH: Duration = Duration::from_secs(60);
 
@@ -23,6 +25,8 @@ const EACH: Duration = Duration::from_secs(60);
 struct Kind {
     /// Absent for those that are counted together.
     address: Option<IpAddr>,
+    /// Where somebody is known: one address may be that of many people, and a row belongs to one organization.
+    who: Option<(OrganizationId, UserId)>,
     what: String,
     code: &'static str,
 }
@@ -47,10 +51,11 @@ impl Refusals {
     /// Counts a refusal. `what`: the operation's name, or the path of a door. `principal`: where somebody is known.
     pub fn note(&self, address: IpAddr, what: &str, fault: &Fault, principal: Option<&Principal>, request_id: &str) {
         let code = fault.code.name();
-        let mut kind = Kind { address: Some(address), what: what.to_owned(), code };
+        let who = principal.map(|principal| (principal.organization.clone(), principal.user.clone()));
+        let mut kind = Kind { address: Some(address), who, what: what.to_owned(), code };
         let mut counts = self.counts();
         if counts.len() >= MOST && !counts.contains_key(&kind) {
-            kind = Kind { address: None, what: String::new(), code };
+            kind = Kind { address: None, who: None, what: String::new(), code };
         }
         match counts.get_mut(&kind) {
             Some(count) if count.open > 0 => count.open += 1,
@@ -117,6 +122,7 @@ fn entry(kind: &Kind, fault: &Fault, principal: Option<&Principal>, request_id: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::principal::{Credential, Role};
     use crate::error::Code;
 
     fn knock(refusals: &Refusals, address: u8, times: usize) {
@@ -139,6 +145,38 @@ mod tests {
         assert_eq!(refusals.due(begin + EACH, false)[0].details["count"], json!(7));
         assert!(refusals.due(begin + EACH * 3, false).is_empty());
         assert!(refusals.counts().is_empty(), "what is over is forgotten");
+    }
+
+    #[test]
+    fn who_shares_an_address_has_a_row_of_their_own_organization() {
+        let refusals = Refusals::default();
+        for (organization, user) in [("acme", "ann"), ("rival", "eve"), ("acme", "bob"), ("acme", "ann")] {
+            let principal = Principal {
+                organization: OrganizationId::parse(organization).expect("an organization"),
+                user: UserId::parse(user).expect("a user"),
+                role: Role::Viewer,
+                hub_admin: false,
+                permissions: Vec::new(),
+                credential: Credential::Operator,
+                expires_at: None,
+            };
+            let fault = Fault::plain(Code::Forbidden);
+            refusals.note([10, 0, 0, 1].into(), "admin.users.list", &fault, Some(&principal), "r");
+        }
+        let due = refusals.due(Instant::now(), false);
+        let said = |entry: &AuditEntry| {
+            let text = |name: Option<String>| name.unwrap_or_default();
+            let (organization, actor) = (entry.organization.as_ref(), entry.actor.as_ref());
+            (
+                text(organization.map(|o| o.to_string())),
+                text(actor.map(|a| a.to_string())),
+                entry.details["count"].clone(),
+            )
+        };
+        let mut rows: Vec<_> = due.iter().map(said).collect();
+        rows.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        let row = |organization: &str, user: &str, count: u64| (organization.to_owned(), user.to_owned(), json!(count));
+        assert_eq!(rows, [row("acme", "ann", 2), row("acme", "bob", 1), row("rival", "eve", 1)]);
     }
 
     #[test]

@@ -50,6 +50,20 @@ impl Authenticator {
         Ok(SignedIn { secret, organization, user })
     }
 
+    /// A browser that keeps a token in its cookie has a session too, so that it is signed out with all others. It ends
+    /// with the token.
+    pub async fn begin_token_session(&self, principal: &Principal, expires_at: Timestamp) -> Result<(), Fault> {
+        let session = HubSession {
+            hash: token_session(&principal.organization, &principal.user, &principal.credential),
+            organization: principal.organization.clone(),
+            user: principal.user.clone(),
+            created_at: SystemSource.now(),
+            expires_at,
+            revoked_at: None,
+        };
+        self.store.put_session(session).await.map_err(fault_of)
+    }
+
     /// Ends a session, or revokes the token that a browser was signed in by. Anything else in the cookie is left alone:
     /// it is not ours to end.
     pub async fn sign_out(&self, cookie: &str) -> Result<(), Fault> {
@@ -76,7 +90,8 @@ impl Authenticator {
         };
         let Some(id) = claims.token_id else { return Ok(()) };
         let organization = claims.person.organization;
-        let key = (organization.clone(), id.clone());
+        let credential = Credential::Jwt { id: Some(id.clone()), issued_at: claims.issued_at };
+        let key = (organization.clone(), credential.store());
         let revoked = RevokedToken { organization, token: id, expires_at: claims.expires_at };
         self.store.revoke_token(revoked, Some(&claims.person.user), now).await.map_err(fault_of)?;
         self.revoked.forget(&key);
@@ -247,6 +262,21 @@ fn stored(user: User, credential: Credential, expires_at: Option<Timestamp>) -> 
 /// The session's name in principals and logs: the hash in hexadecimal, from which nobody gets the cookie.
 pub(super) fn session_id(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The hash of the session of a browser that a token signed in: made from what names the token, so that a socket that
+/// was opened with it finds it too.
+pub(super) fn token_session(organization: &OrganizationId, user: &UserId, credential: &Credential) -> [u8; 32] {
+    keys::hash(&format!("token\n{organization}\n{user}\n{}", credential.store()))
+}
+
+/// The session that a credential is, or that a browser has by it.
+pub(super) fn session_of(principal: &Principal) -> Option<[u8; 32]> {
+    match &principal.credential {
+        Credential::Session { id } => session_hash(id),
+        token @ Credential::Jwt { .. } => Some(token_session(&principal.organization, &principal.user, token)),
+        _ => None,
+    }
 }
 
 pub(super) fn session_hash(id: &str) -> Option<[u8; 32]> {

@@ -51,13 +51,13 @@ impl Authenticator {
         if user.tokens_from.0 > 0 && issued_at.is_none_or(|issued| issued < user.tokens_from) {
             return Err(refused("the user was signed out everywhere since the token was issued"));
         }
-        let Some(id) = id else { return Ok(()) };
-        let key = (user.organization.clone(), id.clone());
+        let key = (user.organization.clone(), credential.store());
         let revoked = match self.revoked.get(&key) {
             Some(revoked) => revoked,
             None => {
                 let asked = self.revoked.asking();
-                let revoked = self.store.is_token_revoked(&key.0, id).await.map_err(fault_of)?;
+                let session = sign_in::token_session(&user.organization, &user.id, credential);
+                let revoked = self.store.is_token_revoked(&key.0, id.as_deref(), session).await.map_err(fault_of)?;
                 self.revoked.put(asked, key, revoked);
                 revoked
             }

@@ -234,7 +234,7 @@ pub(super) fn operator(organization: OrganizationId, word: &str) -> Result<Calle
     let login = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
     let origin =
         if login.is_empty() { format!("switchboard {word}") } else { format!("switchboard {word} by {login}") };
-    Ok(Caller { principal: Arc::new(principal), request_id, origin: origin.into() })
+    Ok(Caller { principal: Arc::new(principal), request_id, origin: origin.into(), address: None })
 }
 
 /// All pages of a list, up to `most` entries.

@@ -6,6 +6,7 @@ use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, ConfigError, identity, spending};
+use crate::domain::channel::ChannelKind;
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
 
@@ -182,6 +183,10 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
             ));
         }
     }
+    if let Some(word) = config.channels.presence.iter().find(|word| ChannelKind::parse(word).is_none()) {
+        let known = ChannelKind::ALL.map(ChannelKind::name).join(", ");
+        return refuse(format!("channels.presence: {word:?} is not one of {known}"));
+    }
     identity::check(&config.auth)?;
     spending::check(config)?;
     agents_and_tools(config)
@@ -257,7 +262,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 38] = [
+    let rows: [(&str, u64, u64, u64); 40] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -284,6 +289,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("channels.history_events", channels.history_events as u64, 0, 1_000_000),
         ("channels.history_bytes", channels.history_bytes as u64, 0, 1 << 30),
         ("channels.history_seconds", channels.history_seconds, 0, 86_400),
+        ("channels.presence_members", channels.presence_members as u64, 0, 100_000),
         ("approvals.timeout_seconds", config.approvals.timeout_seconds, 1, 2_592_000),
         ("approvals.grace_seconds", config.approvals.grace_seconds, 0, 86_400),
         ("auth.leeway_seconds", config.auth.leeway_seconds, 0, 300),
@@ -294,6 +300,7 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("pairing.code_length", config.pairing.code_length as u64, 6, 12),
         ("pairing.seconds", config.pairing.seconds, 1, 3600),
         ("database.pool", config.database.pool.into(), 1, 256),
+        ("database.history_days", config.database.history_days.into(), 0, 36_500),
         ("providers.demo.word_interval_ms", config.providers.demo.word_interval_ms, 0, 60_000),
         ("providers.retries", config.providers.retries.into(), 0, 20),
     ];
@@ -389,6 +396,18 @@ mod tests {
         assert_eq!(server.connection_limits(10), (16, 16));
         let set = with(&[("SWITCHBOARD_SERVER__MAX_CONNECTIONS", "50")]).server;
         assert_eq!(set.connection_limits(1128), (50, 50));
+    }
+
+    #[test]
+    fn presence_is_told_on_kinds_of_channels_that_there_are() {
+        use crate::domain::channel::ChannelKind::{Application, Organization, Session};
+        const KEY: &str = "SWITCHBOARD_CHANNELS__PRESENCE";
+        let told = with(&[]).channels.presence_kinds();
+        assert!(told.holds(Session) && !told.holds(Application));
+        let told = with(&[(KEY, "app,org")]).channels.presence_kinds();
+        assert!(told.holds(Application) && told.holds(Organization) && !told.holds(Session));
+        let error = load(&Flags::default(), [(KEY.to_owned(), "app,host".to_owned())]).unwrap_err();
+        assert_eq!(error.0, "channels.presence: \"host\" is not one of session, project, user, org, app");
     }
 
     #[test]

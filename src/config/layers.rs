@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use figment::error::Kind;
-use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
@@ -108,12 +106,15 @@ impl Provider for File {
 }
 
 pub(super) fn parse(text: &str, source: &str) -> Result<Dict, ConfigError> {
-    // Not through `extract`: its values would carry the mark of another source.
-    let parsed = Toml::string(text).data().map_err(|error| match error.kind {
-        Kind::Message(words) => ConfigError(format!("{source} cannot be read: {}", words.trim_end())),
-        kind => ConfigError(format!("{source} cannot be read: {kind}")),
-    });
-    Ok(parsed?.remove(&Profile::Default).unwrap_or_default())
+    toml::from_str(text).map_err(|error| {
+        // Where and why, and nothing of the text: the line at fault may hold a secret.
+        let why = error.message().trim().replace('\n', ", ");
+        let place = error.span().and_then(|span| text.get(..span.start)).map_or_else(String::new, |before| {
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            format!(" at line {}, column {column}", before.matches('\n').count() + 1)
+        });
+        ConfigError(format!("{source} cannot be read{place}: {why}"))
+    })
 }
 
 /// All keys with their defaults.

@@ -1,4 +1,4 @@
-//! One act of administration: who does what to whom, as it is written down.
+//! One act that is written down, of administration or an answer to an approval: who does what to whom.
 
 use serde_json::{Value, json};
 

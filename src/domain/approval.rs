@@ -1,8 +1,26 @@
 //! A question to a human about one tool call.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::ids::{ApprovalId, PartId, Timestamp, TurnId, UserId};
+use super::ids::{ApprovalId, ConversationId, PartId, Timestamp, TurnId, UserId};
+use crate::error::{Code, Fault};
+
+/// The longest reason of a decision, in bytes: it is kept, written down and told to all.
+const REASON: usize = 4096;
+
+/// Whether a reason may be given, whoever gives it and by whatever door.
+///
+/// # Errors
+/// `too_large`, with the field.
+pub fn check_reason(reason: Option<&str>) -> Result<(), Fault> {
+    match reason.map_or(0, str::len) {
+        0..=REASON => Ok(()),
+        bytes => {
+            let fault = Fault::new(Code::TooLarge, format!("reason: {bytes} bytes; at most {REASON} are allowed"));
+            Err(fault.with_details(json!({ "field": "reason" })))
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApprovalState {
@@ -52,6 +70,19 @@ pub struct Approval {
     /// Absolute: a restart does not move it but to leave at least ten seconds.
     pub deadline: Timestamp,
     pub decision: Option<Decision>,
+}
+
+impl Approval {
+    /// What the audit log says of it, beside who decided.
+    pub fn details(&self, conversation: ConversationId) -> Value {
+        let reason = self.decision.as_ref().and_then(|decision| decision.reason.as_deref());
+        json!({
+            "session": conversation.to_string(),
+            "tool": self.tool,
+            "state": self.state.name(),
+            "reason": reason,
+        })
+    }
 }
 
 /// Who decided, when, from where. `by` is absent where the clock or a stop decided.

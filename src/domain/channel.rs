@@ -32,6 +32,52 @@ pub enum Channel {
     Application(Arc<str>),
 }
 
+/// The kinds of channels, by the word before the colon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelKind {
+    Session,
+    Project,
+    User,
+    Organization,
+    Application,
+}
+
+impl ChannelKind {
+    pub const ALL: [Self; 5] = [Self::Session, Self::Project, Self::User, Self::Organization, Self::Application];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Project => "project",
+            Self::User => "user",
+            Self::Organization => "org",
+            Self::Application => "app",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == word)
+    }
+}
+
+/// Some of the kinds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelKinds([bool; ChannelKind::ALL.len()]);
+
+impl ChannelKinds {
+    pub fn holds(self, kind: ChannelKind) -> bool {
+        self.0[kind as usize]
+    }
+}
+
+impl FromIterator<ChannelKind> for ChannelKinds {
+    fn from_iter<I: IntoIterator<Item = ChannelKind>>(kinds: I) -> Self {
+        let mut all = Self::default();
+        kinds.into_iter().for_each(|kind| all.0[kind as usize] = true);
+        all
+    }
+}
+
 impl Channel {
     pub fn parse(name: &str) -> Result<Self, BadChannel> {
         if name.len() > MAX_NAME {
@@ -105,6 +151,11 @@ impl ChannelKey {
 
     pub fn organization(&self) -> &OrganizationId {
         &self.0.organization
+    }
+
+    /// Its kind; keys are made of channels that were parsed, so that there always is one.
+    pub fn kind(&self) -> Option<ChannelKind> {
+        self.0.name.split_once(':').and_then(|(word, _)| ChannelKind::parse(word))
     }
 
     /// Whether its events come from clients.

@@ -1,6 +1,7 @@
 //! What doors ask of the hub, and what it answers: one vocabulary for all of them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::admin::{AdminCommand, AdminReply};
@@ -29,6 +30,8 @@ pub struct Caller {
     pub request_id: String,
     /// Door and address, for the record of decisions.
     pub origin: Arc<str>,
+    /// The address alone; none for who works on the hub's own machine.
+    pub address: Option<IpAddr>,
 }
 
 /// A page of a list: where it begins, and how long it may be (1 to 200).

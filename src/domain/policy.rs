@@ -22,6 +22,9 @@ pub enum Through {
     Any,
     /// A paired device is for watching, steering and approving; it makes no credentials and administers nothing.
     NoDevice,
+    /// A person's own sign-in: no paired device, and no API key either. What it changes would outlive the revocation
+    /// of both.
+    Person,
 }
 
 /// Whose thing an operation concerns: what is looked at once the role is enough.
@@ -85,7 +88,7 @@ operations! {
     Metrics "metrics": HubAdmin, Any, Resource::Hub;
     HealthDetailed "health.detailed": HubAdmin, Any, Resource::Hub;
     WhoAmI "session.get": VIEWER, Any, Resource::Own;
-    SetPassword "password.set": VIEWER, NoDevice, Resource::Own;
+    SetPassword "password.set": VIEWER, Person, Resource::Own;
     TicketCreate "tickets.create": VIEWER, Any, Resource::Own;
     PairingCreate "pairing.create": MEMBER, NoDevice, Resource::Own;
     PairingVerify "pairing.verify": Anyone, Any, Resource::Hub;
@@ -155,6 +158,7 @@ operations! {
     AdminKeyCreate "admin.keys.create": ADMIN, NoDevice, Resource::Organization;
     AdminKeyRevoke "admin.keys.revoke": ADMIN, NoDevice, Resource::Organization;
     AdminDeviceList "admin.devices.list": ADMIN, NoDevice, Resource::Organization;
+    AdminDeviceCreate "admin.devices.create": ADMIN, NoDevice, Resource::Organization;
     AdminDeviceRevoke "admin.devices.revoke": ADMIN, NoDevice, Resource::Organization;
     // At the command line; no address makes tokens.
     AdminTokenCreate "admin.tokens.create": HubAdmin, NoDevice, Resource::Hub;
@@ -177,8 +181,14 @@ impl Operation {
 /// Whether this caller may ask for this at all. Whose thing it is, is looked at where the thing is known.
 pub fn allow(principal: &Principal, operation: Operation) -> Result<(), Fault> {
     let rule = operation.rule();
-    if rule.through == Through::NoDevice && matches!(principal.credential, Credential::Device { .. }) {
-        return Err(Fault::forbidden("a paired device may not do this: sign in"));
+    match (rule.through, &principal.credential) {
+        (Through::NoDevice | Through::Person, Credential::Device { .. }) => {
+            return Err(Fault::forbidden("a paired device may not do this: sign in"));
+        }
+        (Through::Person, Credential::ApiKey { .. }) => {
+            return Err(Fault::forbidden("an API key may not do this: sign in"));
+        }
+        _ => {}
     }
     match rule.least {
         Anyone => Ok(()),

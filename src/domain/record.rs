@@ -1,5 +1,6 @@
 //! What is written down: one batch is one transaction of one conversation.
 
+use super::account::AuditEntry;
 use super::alias::Alias;
 use super::approval::Approval;
 use super::ids::{ConversationId, OrganizationId, PartId, Timestamp, TurnId, UserId};
@@ -46,6 +47,8 @@ pub enum Write {
     /// Makes the text of a final message findable.
     Index(super::ids::MessageId),
     Fact(Fact),
+    /// A row of the audit log, which outlives the conversation.
+    Audit(Box<AuditEntry>),
 }
 
 /// A line of a conversation's history: what happened, without texts.

@@ -7,7 +7,7 @@ use ahash::AHashMap;
 use super::inbox::{Mail, Workers};
 use super::ring::{Ring, RingLimits, TextOf};
 use super::{Published, Recalled};
-use crate::domain::channel::{ChannelKey, Position};
+use crate::domain::channel::{ChannelKey, ChannelKinds, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Greeting, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
 use crate::domain::ids::{Timestamp, UserId};
@@ -16,9 +16,6 @@ use crate::doors::DIALECTS;
 use crate::error::{Fault, close};
 use crate::framing::Frame;
 use crate::transport::{Close, ConnectionId};
-
-/// Above this many users a channel tells only how many there are.
-const NAMED_MEMBERS: usize = 100;
 
 /// What one pull brings at most, in bytes of text, about.
 const PULL_BYTES: usize = 64 << 10;
@@ -45,11 +42,20 @@ pub struct Member {
     pub answers: bool,
 }
 
-/// Whether a channel tells who comes and goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresenceRule {
-    Told,
-    Counted,
+/// What is told of who is on a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct PresenceRules {
+    /// The kinds of channels that tell who comes and goes; all can be asked who is there.
+    pub told: ChannelKinds,
+    /// Above this many users a channel tells only how many there are.
+    pub named: usize,
+}
+
+/// What configuration says of a home.
+#[derive(Debug, Clone, Copy)]
+pub struct HomeRules {
+    pub ring: RingLimits,
+    pub presence: PresenceRules,
 }
 
 /// What a new subscriber knows.
@@ -84,33 +90,32 @@ pub struct Home {
     by_worker: Vec<u32>,
     /// Connections of each user.
     users: AHashMap<UserId, u32>,
-    presence: PresenceRule,
+    /// Tells who comes and goes.
+    tells: bool,
+    /// Names them as long as there are not more.
+    named: usize,
     /// The newest greeting with a snapshot: encoded once per seq and dialect.
     greeting: Option<(u64, DialectId, Vec<Frame>)>,
 }
 
 impl Home {
-    pub fn new(
-        key: ChannelKey,
-        workers: Workers,
-        link: Arc<dyn HomeLink>,
-        epoch: Arc<str>,
-        limits: RingLimits,
-        presence: PresenceRule,
-    ) -> Self {
+    pub fn new(key: ChannelKey, workers: Workers, link: Arc<dyn HomeLink>, epoch: Arc<str>, rules: HomeRules) -> Self {
         let by_worker = vec![0; workers.count()];
+        let HomeRules { ring, presence } = rules;
+        let tells = key.kind().is_some_and(|kind| presence.told.holds(kind));
         Self {
             key,
             workers,
             link,
             epoch,
             seq: 0,
-            ring: Ring::new(limits),
+            ring: Ring::new(ring),
             members: AHashMap::new(),
             answering: 0,
             by_worker,
             users: AHashMap::new(),
-            presence,
+            tells,
+            named: presence.named,
             greeting: None,
         }
     }
@@ -142,7 +147,7 @@ impl Home {
 
     pub fn presence(&self) -> PresenceList {
         let count = self.users.len() as u32;
-        let users = (self.users.len() <= NAMED_MEMBERS).then(|| {
+        let users = (self.users.len() <= self.named).then(|| {
             let mut users: Vec<UserId> = self.users.keys().cloned().collect();
             users.sort();
             users
@@ -386,9 +391,9 @@ impl Home {
     fn joined(&mut self, user: &UserId, at: Timestamp) {
         let connections = self.users.entry(user.clone()).or_default();
         *connections += 1;
-        if *connections == 1 && self.presence == PresenceRule::Told {
+        if *connections == 1 && self.tells {
             let count = self.users.len();
-            let named = (count <= NAMED_MEMBERS).then(|| user.clone());
+            let named = (count <= self.named).then(|| user.clone());
             self.publish(Event::PresenceJoined { user: named, count: count as u32 }, at);
         }
     }
@@ -398,9 +403,9 @@ impl Home {
         *connections -= 1;
         if *connections == 0 {
             self.users.remove(user);
-            if self.presence == PresenceRule::Told {
+            if self.tells {
                 let count = self.users.len();
-                let named = (count < NAMED_MEMBERS).then(|| user.clone());
+                let named = (count < self.named).then(|| user.clone());
                 self.publish(Event::PresenceLeft { user: named, count: count as u32 }, at);
             }
         }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use ahash::AHashMap;
 use tokio::sync::oneshot;
 
-use super::home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
+use super::home::{Home, HomeLink, HomeRules, Member, Opening, new_epoch};
 use super::inbox::{Mail, Workers};
-use super::ring::RingLimits;
 use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Named, Position};
 use crate::domain::event::{ChannelSnapshot, Event, Numbered, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId};
@@ -30,7 +29,7 @@ pub enum HomeMail {
     Publish {
         key: ChannelKey,
         event: Event,
-        limits: RingLimits,
+        rules: HomeRules,
         answer: Option<oneshot::Sender<Position>>,
     },
     /// Only where a home is: nobody listens otherwise.
@@ -40,13 +39,13 @@ pub enum HomeMail {
     },
     Begin {
         key: ChannelKey,
-        limits: RingLimits,
+        rules: HomeRules,
         since: Option<Position>,
         answer: oneshot::Sender<HomeState>,
     },
     Attach {
         key: ChannelKey,
-        limits: RingLimits,
+        rules: HomeRules,
         request: AttachRequest,
         answer: oneshot::Sender<bool>,
     },
@@ -143,13 +142,12 @@ impl HomeLink for WorkerLink {
 }
 
 /// Runs on the home, which is made if it is not there.
-fn with_home<R>(workers: &Workers, key: &ChannelKey, limits: RingLimits, use_it: impl FnOnce(&mut Home) -> R) -> R {
+fn with_home<R>(workers: &Workers, key: &ChannelKey, rules: HomeRules, use_it: impl FnOnce(&mut Home) -> R) -> R {
     let home = HOMES.with_borrow_mut(|homes| match homes.get(key) {
         Some(home) => home.clone(),
         None => {
             let link = Arc::new(WorkerLink { workers: workers.clone(), key: key.clone() });
-            let (presence, epoch) = (PresenceRule::Counted, new_epoch());
-            let home = Home::new(key.clone(), workers.clone(), link, epoch, limits, presence);
+            let home = Home::new(key.clone(), workers.clone(), link, new_epoch(), rules);
             homes.entry(key.clone()).or_insert(Rc::new(RefCell::new(home))).clone()
         }
     });
@@ -171,22 +169,22 @@ pub(super) fn those(wanted: impl Fn(&ChannelKey) -> bool) -> Vec<Rc<RefCell<Home
 
 pub(super) fn receive(workers: &Workers, mail: HomeMail) {
     match mail {
-        HomeMail::Publish { key, event, limits, answer } => {
-            let position = publish_here(workers, &key, event, limits);
+        HomeMail::Publish { key, event, rules, answer } => {
+            let position = publish_here(workers, &key, event, rules);
             answer.map(|answer| answer.send(position));
         }
         HomeMail::Announce { key, event } => {
             with_known(&key, |home| home.publish(event, now()));
         }
-        HomeMail::Begin { key, limits, since, answer } => {
-            let state = with_home(workers, &key, limits, |home| HomeState {
+        HomeMail::Begin { key, rules, since, answer } => {
+            let state = with_home(workers, &key, rules, |home| HomeState {
                 position: home.position(),
                 resumable: since.is_some_and(|s| home.can_resume(&s)),
             });
             let _ = answer.send(state);
         }
-        HomeMail::Attach { key, limits, request, answer } => {
-            let attached = with_home(workers, &key, limits, |home| attach_here(home, request));
+        HomeMail::Attach { key, rules, request, answer } => {
+            let attached = with_home(workers, &key, rules, |home| attach_here(home, request));
             let _ = answer.send(attached);
         }
         HomeMail::Pull { key, connection, dialect, seq } => {
@@ -213,8 +211,8 @@ pub(super) fn receive(workers: &Workers, mail: HomeMail) {
     }
 }
 
-fn publish_here(workers: &Workers, key: &ChannelKey, event: Event, limits: RingLimits) -> Position {
-    with_home(workers, key, limits, |home| publish_at(home, event))
+fn publish_here(workers: &Workers, key: &ChannelKey, event: Event, rules: HomeRules) -> Position {
+    with_home(workers, key, rules, |home| publish_at(home, event))
 }
 
 fn publish_at(home: &mut Home, event: Event) -> Position {
@@ -252,7 +250,7 @@ pub fn publish(
     workers: &Workers,
     channel: ApplicationName<'_>,
     event: Event,
-    limits: RingLimits,
+    rules: HomeRules,
     answer: Option<oneshot::Sender<Position>>,
 ) {
     let worker = home_worker(workers, &channel);
@@ -261,12 +259,12 @@ pub fn publish(
         let known = HOMES.with_borrow(|homes| homes.get(&channel as &dyn Named).cloned());
         let position = match known {
             Some(home) => publish_at(&mut home.borrow_mut(), event),
-            None => publish_here(workers, &channel.into(), event, limits),
+            None => publish_here(workers, &channel.into(), event, rules),
         };
         answer.map(|answer| answer.send(position));
     } else {
         let key = channel.into();
-        workers.send(worker, Mail::Home(HomeMail::Publish { key, event, limits, answer }));
+        workers.send(worker, Mail::Home(HomeMail::Publish { key, event, rules, answer }));
     }
 }
 
@@ -276,21 +274,16 @@ pub fn announce(workers: &Workers, key: ChannelKey, event: Event) {
 }
 
 /// Where a channel stands now; its home is made if it is not there.
-pub async fn begin(
-    workers: &Workers,
-    key: ChannelKey,
-    limits: RingLimits,
-    since: Option<Position>,
-) -> Option<HomeState> {
+pub async fn begin(workers: &Workers, key: ChannelKey, rules: HomeRules, since: Option<Position>) -> Option<HomeState> {
     let (answer, state) = oneshot::channel();
-    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Begin { key, limits, since, answer }));
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Begin { key, rules, since, answer }));
     state.await.ok()
 }
 
 /// Lets a subscriber in. False where the snapshot is too old: then begin again.
-pub async fn attach(workers: &Workers, key: ChannelKey, limits: RingLimits, request: AttachRequest) -> bool {
+pub async fn attach(workers: &Workers, key: ChannelKey, rules: HomeRules, request: AttachRequest) -> bool {
     let (answer, attached) = oneshot::channel();
-    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Attach { key, limits, request, answer }));
+    workers.send(home_worker(workers, &key), Mail::Home(HomeMail::Attach { key, rules, request, answer }));
     attached.await.unwrap_or(false)
 }
 

@@ -18,7 +18,7 @@ use crate::domain::ids::Timestamp;
 use crate::doors::{DIALECTS, Encoded, NATIVE, rpc};
 use crate::framing::Frame;
 
-pub use home::{Home, HomeLink, Member, Opening, PresenceRule, new_epoch};
+pub use home::{Home, HomeLink, HomeRules, Member, Opening, PresenceRules, new_epoch};
 pub use homes::{
     AttachRequest, History, HomeState, announce, attach, begin, close_all, detach, history, presence, publish,
 };

@@ -76,29 +76,29 @@ natives! {
     DELETE "/api/v1/sessions/{sessionId}" SessionDelete SESSION_DELETE: "sessions.delete"
         m::SessionGet => 200 m::Deleted, &[], false, "Delete a session";
     POST "/api/v1/sessions/{sessionId}/archive" SessionArchive SESSION_ARCHIVE: "sessions.archive"
-        m::SessionGet => 200 w::Session, &[], false, "Make a session read-only; what runs is aborted";
+        m::SessionGet => 200 w::Session, &[], false, "Make a session read-only; what runs is aborted" kept;
     POST "/api/v1/sessions/{sessionId}/pause" SessionPause SESSION_PAUSE: "sessions.pause"
-        m::SessionGet => 200 w::Session, &[], false, "Start no turn from now on";
+        m::SessionGet => 200 w::Session, &[], false, "Start no turn from now on" kept;
     POST "/api/v1/sessions/{sessionId}/resume" SessionResume SESSION_RESUME: "sessions.resume"
-        m::SessionGet => 200 w::Session, &[], false, "Start the turns that wait";
+        m::SessionGet => 200 w::Session, &[], false, "Start the turns that wait" kept;
     GET "/api/v1/sessions/{sessionId}/messages" MessageList MESSAGE_LIST: "messages.list"
         m::MessageList => 200 w::Page<w::Message>, MESSAGES, false, "The newest messages, oldest first" paged;
     PATCH "/api/v1/sessions/{sessionId}/messages/{messageId}" MessageUpdate MESSAGE_UPDATE: "messages.update"
         m::MessageUpdate => 200 w::Message, &[], true, "Edit a message whose turn still waits";
     POST "/api/v1/sessions/{sessionId}/stop" MessageStop STOP: "messages.stop"
-        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Stop a turn; what was said is kept";
+        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Stop a turn; what was said is kept" kept;
     POST "/api/v1/sessions/{sessionId}/abort" MessageAbort ABORT: "messages.abort"
-        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Stop a turn and its tools";
+        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Stop a turn and its tools" kept;
     POST "/api/v1/sessions/{sessionId}/cancel" MessageCancel CANCEL: "messages.cancel"
-        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Take a turn out of the queue, or stop it";
+        m::TurnTarget => 200 m::TurnOutcome, &[], true, "Take a turn out of the queue, or stop it" kept;
     POST "/api/v1/sessions/{sessionId}/retry" MessageRetry RETRY: "messages.retry"
         m::MessageRetry => 202 m::MessageSent, &[], true, "Answer the newest prompt once more" keyed;
     POST "/api/v1/sessions/{sessionId}/turns/{turnId}/stop" MessageStop TURN_STOP: "messages.stop"
-        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Stop that turn; what was said is kept";
+        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Stop that turn; what was said is kept" kept;
     POST "/api/v1/sessions/{sessionId}/turns/{turnId}/abort" MessageAbort TURN_ABORT: "messages.abort"
-        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Stop that turn and its tools";
+        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Stop that turn and its tools" kept;
     POST "/api/v1/sessions/{sessionId}/turns/{turnId}/cancel" MessageCancel TURN_CANCEL: "messages.cancel"
-        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Take that turn out of the queue, or stop it";
+        m::TurnTarget => 200 m::TurnOutcome, &[], false, "Take that turn out of the queue, or stop it" kept;
     POST "/api/v1/sessions/{sessionId}/turns/{turnId}/retry" MessageRetry TURN_RETRY: "messages.retry"
         m::MessageRetry => 202 m::MessageSent, &[], true, "Answer the prompt of that turn, the newest one, once more" keyed;
     GET "/api/v1/sessions/{sessionId}/todos" TodoGet TODO_GET: "todos.get"
@@ -129,6 +129,7 @@ const ENDPOINTS: [Endpoint; 3] = [
                 .body::<m::MessageSend>()
                 .gives::<m::MessageSent>(202)
                 .gives::<r::MessageAnswered>(200)
+                .gives::<r::MessageAnswered>(202)
                 .gives_text(200, sse::MEDIA_TYPE)
                 .keyed()
         },
@@ -139,6 +140,7 @@ const ENDPOINTS: [Endpoint; 3] = [
         Described::new("Answer a question: the first answer counts")
             .body::<r::ApprovalDecision>()
             .gives::<m::ToolDecided>(200)
+            .kept()
     }),
 ];
 
@@ -162,7 +164,7 @@ async fn answer(
     (path, request, payload): (Path, HttpRequest, web::Payload),
 ) -> Result<HttpResponse, actix_web::Error> {
     let fields = match what.body {
-        true => Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?,
+        true => Fields::of_body(&request, payload).await?,
         false => Fields::of_query(&request, what.query).map_err(Refusal)?,
     };
     let command = command(what.method, fields, &path, (&request, &edge)).map_err(Refusal)?;
@@ -229,7 +231,7 @@ async fn send(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let sent = async {
         let asked = Fields::of_query(&request, WAIT)?.take::<bool>("wait")?;
         let waits = asked.unwrap_or_else(|| prefers_waiting(&request));
@@ -244,7 +246,7 @@ async fn send(
         }
         if waits {
             let answered = Waiter::new(caller, hub, &edge, &request)?.answer(id, new).await?;
-            return Ok(HttpResponse::Ok().json(shown(id, &answered)));
+            return Ok(HttpResponse::build(answered.status()).json(shown(id, &answered)));
         }
         let reply = hub.0.call(caller, Command::Session(id.into(), SessionCommand::Send(new))).await?;
         Ok(written(202, &request, &reply))
@@ -293,7 +295,7 @@ async fn decide(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let decided = async {
         let wish: r::ApprovalDecision = fields.parse()?;
         let method = if wish.approved { "tools.approve" } else { "tools.reject" };

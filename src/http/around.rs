@@ -12,6 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 
 use super::fault::{fault_body, fault_of};
+use super::request::routed;
 use crate::error::Fault;
 use crate::telemetry;
 
@@ -104,7 +105,7 @@ fn explained(response: ServiceResponse, id: &RequestId) -> ServiceResponse {
     if fault.code == crate::error::Code::Internal {
         tracing::error!(request_id = id.as_str(), message = fault.message, "a request failed");
     }
-    let body = fault_body(response.request().path(), &fault, id.as_str()).to_string();
+    let body = fault_body(routed(response.request()), &fault, id.as_str()).to_string();
     let mut response = response.map_body(|_, _| BoxBody::new(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -9,7 +9,9 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, ResponseError, web};
 
 use super::fault::Status;
+use super::request::pattern;
 use super::{Edge, Refusal, RequestId};
+use crate::auth::UNKNOWN_ADDRESS;
 use crate::auth::hosts::MISDIRECTED;
 use crate::error::{Code, Fault};
 use crate::transport::LocalAddress;
@@ -58,9 +60,9 @@ fn looked_at(request: &ServiceRequest, edge: &Edge) -> Result<Option<HeaderValue
     };
     let head = edge.auth.head(request.head(), peer);
     let written = |fault: &Fault| {
-        // As it stands in the table: a stranger's words are not for the log.
-        let what = request.match_pattern().unwrap_or_else(|| "an unknown address".to_owned());
-        edge.auth.refused(head.peer, &what, fault, None, RequestId::of_request(request).as_str());
+        let pattern = pattern(request.request());
+        let what = pattern.as_deref().unwrap_or(UNKNOWN_ADDRESS);
+        edge.auth.refused(head.peer, what, fault, None, RequestId::of_request(request).as_str());
     };
     let local = request.conn_data::<LocalAddress>().map(|local| local.0);
     if let Err(fault) = edge.auth.hosts().check(request.headers(), request.uri(), request.version(), local) {

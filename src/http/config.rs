@@ -118,7 +118,7 @@ async fn patch(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let patch: Map<String, Value> = fields.parse().map_err(Refusal)?;
     let shown = edge.tuning.change(&edge.accounts, &caller, &patch).await.map_err(Refusal)?;
     Ok(HttpResponse::Ok().json(ConfigView::from(shown)))

@@ -4,6 +4,7 @@ use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
+use super::once::Keyed;
 use super::request::{Kind, Parameter};
 
 /// Gives a type's schema, with what it refers to put into the generator.
@@ -25,13 +26,13 @@ pub struct Described {
     query: Vec<(&'static [Parameter], Make)>,
     body: Option<Make>,
     answers: Vec<(u16, &'static str, Option<Make>)>,
-    pub(super) keyed: bool,
+    pub(super) keyed: Keyed,
     paged: bool,
 }
 
 impl Described {
     pub fn new(summary: &'static str) -> Self {
-        Self { summary, query: Vec::new(), body: None, answers: Vec::new(), keyed: false, paged: false }
+        Self { summary, query: Vec::new(), body: None, answers: Vec::new(), keyed: Keyed::Refused, paged: false }
     }
 
     /// Parameters of the query; what each holds is said by the field of that name in `T`, where there is one.
@@ -64,9 +65,21 @@ impl Described {
         self
     }
 
-    /// Takes an `Idempotency-Key`.
+    /// Takes an `Idempotency-Key`; the handler sees to it.
     pub fn keyed(mut self) -> Self {
-        self.keyed = true;
+        self.keyed = Keyed::ByHandler;
+        self
+    }
+
+    /// Takes an `Idempotency-Key`; the answer, which holds no secret, is kept for the next request with it.
+    pub fn kept(mut self) -> Self {
+        self.keyed = Keyed::Kept;
+        self
+    }
+
+    /// Takes an `Idempotency-Key`; the answer shows a secret this once, and the next request hears of its `id`.
+    pub fn shown_once(mut self) -> Self {
+        self.keyed = Keyed::ShownOnce;
         self
     }
 
@@ -133,7 +146,11 @@ impl Described {
             let answer = all.entry(status.to_string()).or_insert_with(|| json!({ "description": text_of(*status) }));
             if !media_type.is_empty() {
                 let schema = make.map_or_else(|| json!({ "type": "string" }), |make| make(generator).to_value());
-                answer["content"][*media_type] = json!({ "schema": schema });
+                let described = &mut answer["content"][*media_type]["schema"];
+                *described = match described.take() {
+                    Value::Null => schema,
+                    another => json!({ "anyOf": [another, schema] }),
+                };
             }
             if self.paged {
                 let cursor = json!({ "type": "string" });

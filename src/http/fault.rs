@@ -78,15 +78,15 @@ pub(super) fn fault_body(path: &str, fault: &Fault, request_id: &str) -> Value {
 
 /// `{"error","code","details"?,"requestId"}`, in the words of that wire.
 fn gateway_json(fault: &Fault, request_id: &str) -> Value {
-    let words = match (fault.code, fault.message.strip_prefix("no such ")) {
-        (Code::NotFound, Some(what)) => {
+    let words = match fault.missing() {
+        Some(what) => {
             let mut letters = what.chars();
             let first = letters.next().map(|letter| letter.to_ascii_uppercase());
             format!("{}{} not found", first.map(String::from).unwrap_or_default(), letters.as_str())
         }
         // A field that is wrong can be mended: its sentence stays.
-        (Code::Forbidden, _) if fault.details.is_none() => "Forbidden".to_owned(),
-        _ => fault.message.clone(),
+        None if fault.code == Code::Forbidden && fault.details.is_none() => "Forbidden".to_owned(),
+        None => fault.message.clone(),
     };
     let mut body = json!({ "error": words, "code": fault.code.name(), "requestId": request_id });
     if let Some(details) = &fault.details {

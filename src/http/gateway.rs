@@ -35,6 +35,7 @@ pub(super) const ENDPOINTS: [Endpoint; 6] = [
         Described::new("Send a message; the answer comes when its turn has ended, or as an event stream")
             .body::<w::GatewaySend>()
             .gives::<w::GatewayAnswer>(200)
+            .gives::<w::GatewayAnswer>(202)
             .gives_text(200, sse::MEDIA_TYPE)
             .keyed()
     }),
@@ -68,11 +69,10 @@ fn unexpected() -> Refusal {
 async fn create(
     Asking(caller): Asking,
     hub: HubHandle,
-    edge: web::Data<Edge>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let command = new_session(fields, &request).map_err(Refusal)?;
     match call(&hub, &caller, command).await.map_err(Refusal)? {
         Reply::Session(settings, _) => Ok(HttpResponse::Created().json(shown(&settings, None))),
@@ -130,7 +130,7 @@ async fn send(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let fields = Fields::of_body(&request, payload, edge.config.get().limits.frame_bytes).await?;
+    let fields = Fields::of_body(&request, payload).await?;
     let sent = async {
         let name = rpc::session(&path)?;
         let new = new_message(fields, &request, edge.config.get().limits.message_bytes)?;
@@ -139,7 +139,10 @@ async fn send(
         let waiter = Waiter::new(caller, hub, &edge, &request)?;
         match wants_stream(&request) {
             true => waiter.stream(id, new).await,
-            false => Ok(HttpResponse::Ok().json(answer(&waiter.answer(id, new).await?))),
+            false => {
+                let answered = waiter.answer(id, new).await?;
+                Ok(HttpResponse::build(answered.status()).json(answer(&answered)))
+            }
         }
     };
     Ok(sent.await.map_err(Refusal)?)

@@ -16,6 +16,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::fault::json_errors;
+use super::request::pattern;
 use super::{Edge, Refusal};
 use crate::domain::principal::Principal;
 use crate::error::{Code, Fault};
@@ -130,10 +131,10 @@ pub async fn limited(
 
 /// Whose budget a request is taken from while nobody vouches for it.
 fn budget(request: &ServiceRequest) -> Stranger {
-    match request.path() {
-        "/sign-in" if request.method() == Method::POST => Stranger::SignIn,
-        "/health" | "/ready" | "/" => Stranger::Plain,
-        path if path.starts_with("/page/") => Stranger::Plain,
+    match pattern(request.request()).as_deref() {
+        Some("/sign-in") if request.method() == Method::POST => Stranger::SignIn,
+        Some("/health" | "/ready" | "/") => Stranger::Plain,
+        Some(path) if path.starts_with("/page/") => Stranger::Plain,
         _ => Stranger::Request,
     }
 }

@@ -1,4 +1,5 @@
-//! `/metrics` in Prometheus text: for this machine, and for whoever administers the hub.
+//! `/metrics` in Prometheus text: for this machine where no proxy is in front, and for whoever administers
+//! the hub.
 
 use std::net::IpAddr;
 
@@ -23,7 +24,9 @@ pub(super) const ENDPOINTS: [Endpoint; 1] = [row(Method::GET, "/metrics", Operat
 pub(super) async fn metrics(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Refusal> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let head = edge.auth.head(request.head(), peer);
-    let here = head.local && names_this_machine(&head);
+    // A proxy in front may pass strangers on without a word of it: where one is expected nobody is at this machine.
+    let in_front = !edge.config.get().server.public_url.is_empty();
+    let here = head.local && !in_front && names_this_machine(&head);
     if !here {
         caller(&request, Operation::Metrics).await?;
     }

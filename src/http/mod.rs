@@ -12,6 +12,7 @@ mod health;
 mod identity;
 pub mod limit;
 mod metrics;
+mod once;
 mod openapi;
 mod page;
 mod request;

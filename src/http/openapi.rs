@@ -15,6 +15,7 @@ use super::Refusal;
 use super::described::{Described, text_of};
 use super::endpoint::{Endpoint, row, table};
 use super::fault::is_gateway;
+use super::once::Keyed;
 use crate::domain::policy::{Least, Operation};
 use crate::error::Fault;
 
@@ -110,6 +111,18 @@ fn names(path: &str) -> Vec<&str> {
     path.split('{').skip(1).filter_map(|rest| rest.split(['}', ':']).next()).collect()
 }
 
+fn about_key(keyed: Keyed) -> Option<&'static str> {
+    match keyed {
+        Keyed::Refused => None,
+        Keyed::ByHandler | Keyed::Kept => {
+            Some("The same key with the same request has one effect and one answer; with another: 409.")
+        }
+        Keyed::ShownOnce => {
+            Some("The same key once more: 409, with the id of what was made in `details`: the answer is shown once.")
+        }
+    }
+}
+
 fn operation(endpoint: &Endpoint, error: &Value, generator: &mut SchemaGenerator) -> Value {
     let described = endpoint.described.map_or_else(|| Described::new(""), |described| described());
     let names = names(endpoint.path);
@@ -119,12 +132,12 @@ fn operation(endpoint: &Endpoint, error: &Value, generator: &mut SchemaGenerator
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     parameters.extend(described.parameters(generator));
-    if described.keyed {
+    if let Some(about) = about_key(described.keyed) {
         parameters.push(json!({
             "name": "Idempotency-Key",
             "in": "header",
             "required": false,
-            "description": "The same key with the same request has one effect and one answer; with another: 409.",
+            "description": about,
             "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
         }));
     }

@@ -3,16 +3,29 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use actix_web::dev::Payload;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, web};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::fault::{Refusal, Status};
+use crate::domain::hub::LocalFuture;
 use crate::doors::rpc;
 use crate::error::{Code, Fault};
+
+/// The path as the router reads it: `/sign%2Din` is `/sign-in` to it. Whatever is decided by an address is decided by
+/// this one.
+pub(super) fn routed(request: &HttpRequest) -> &str {
+    request.match_info().as_str()
+}
+
+/// The address as it stands in the table of endpoints, if it stands there.
+pub(super) fn pattern(request: &HttpRequest) -> Option<String> {
+    request.resource_map().match_pattern(routed(request))
+}
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -21,28 +34,14 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) struct Fields(BTreeMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// The body, which is a JSON object; no body at all is an empty one.
+    /// The body, which is a JSON object; no body at all is an empty one. How long it may be was looked at before: see
+    /// [`super::endpoint`].
     ///
     /// # Errors
-    /// 413 above `limit` bytes, 415 where it is not JSON, 400 where it is no object, a field stands there
-    /// twice, or a value is one that not every reader can take.
-    pub(super) async fn of_body(
-        request: &HttpRequest,
-        payload: web::Payload,
-        limit: usize,
-    ) -> Result<Self, actix_web::Error> {
-        let headers = request.headers();
-        let too_large = || Refusal(Fault::new(Code::TooLarge, format!("the body is longer than {limit} bytes")));
-        let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if told.is_some_and(|told| told > limit as u64) {
-            return Err(too_large().into());
-        }
-        let body = match payload.to_bytes_limited(limit).await {
-            Ok(Ok(body)) => body,
-            // As it is: what is around every request tells a late body from a broken one.
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(too_large().into()),
-        };
+    /// 415 where it is not JSON, 400 where it is no object, a field stands there twice, or a value is one that not
+    /// every reader can take.
+    pub(super) async fn of_body(request: &HttpRequest, payload: web::Payload) -> Result<Self, actix_web::Error> {
+        let body = web::Bytes::from_request(request, &mut payload.into_inner()).await?;
         if body.is_empty() {
             return Ok(Self::default());
         }
@@ -52,7 +51,7 @@ impl Fields {
             essence.eq_ignore_ascii_case(b"application/json")
                 || patches && essence.eq_ignore_ascii_case(b"application/merge-patch+json")
         };
-        if !headers.get(header::CONTENT_TYPE).is_some_and(json) {
+        if !request.headers().get(header::CONTENT_TYPE).is_some_and(json) {
             return Err(Status(415, Fault::field("content-type", "must be application/json")).into());
         }
         Ok(Self::read(&body).map_err(Refusal)?)
@@ -112,19 +111,10 @@ impl Fields {
 
     /// The header `Idempotency-Key` is the field `idempotencyKey`; where both are there they say the same.
     pub(super) fn keyed(mut self, request: &HttpRequest) -> Result<Self, Fault> {
-        let mut given = request.headers().get_all(&IDEMPOTENCY_KEY);
-        let Some(key) = given.next() else { return Ok(self) };
-        let wrong = |what| Fault::field("idempotency-key", what);
-        let key = key.to_str().map_err(|_| wrong("1 to 128 visible ASCII characters"))?;
-        if key.is_empty() || key.len() > 128 {
-            return Err(wrong("1 to 128 visible ASCII characters"));
-        }
-        if given.next().is_some() {
-            return Err(wrong("stands there twice"));
-        }
+        let Some(key) = key_of(request.headers())? else { return Ok(self) };
         let said: Option<String> = self.take("idempotencyKey")?;
         if said.is_some_and(|said| said != key) {
-            return Err(wrong("the body names another one"));
+            return Err(Fault::field("idempotency-key", "the body names another one"));
         }
         self.set("idempotencyKey", key)?;
         Ok(self)
@@ -141,6 +131,38 @@ impl Fields {
         let text = self.text();
         let mut from = serde_json::Deserializer::from_str(&text);
         serde_path_to_error::deserialize(&mut from).map_err(rpc::field_error)
+    }
+}
+
+/// The header `Idempotency-Key`.
+pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let mut given = headers.get_all(&IDEMPOTENCY_KEY);
+    let Some(key) = given.next() else { return Ok(None) };
+    let wrong = |what| Fault::field("idempotency-key", what);
+    let key = key.to_str().map_err(|_| wrong("1 to 128 visible ASCII characters"))?;
+    if key.is_empty() || key.len() > 128 {
+        return Err(wrong("1 to 128 visible ASCII characters"));
+    }
+    if given.next().is_some() {
+        return Err(wrong("stands there twice"));
+    }
+    Ok(Some(key))
+}
+
+/// The body of a request as a value, read and refused like all bodies: see [`Fields::of_body`]. Fields that are not known
+/// change nothing.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = actix_web::Error;
+    type Future = LocalFuture<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
+        Box::pin(async move {
+            let fields = Fields::of_body(&request, payload.await?).await?;
+            Ok(Self(fields.parse().map_err(Refusal)?))
+        })
     }
 }
 

@@ -1,11 +1,14 @@
 //! Signing in with a link, a token or a password, signing out, and asking who one is.
 
+use std::collections::BTreeMap;
+
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::rest as w;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use super::described::Described;
 use super::endpoint::{Asking, Endpoint, row};
@@ -49,10 +52,14 @@ pub(super) async fn sign_in(
 ) -> Result<HttpResponse, Refusal> {
     let head = head(&request, &edge)?;
     let wants_page = head.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
-    let cookie = match (field(&body, "code")?, field(&body, "token")?, field(&body, "password")?) {
+    let mut fields = fields(&body)?;
+    let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_empty());
+    let cookie = match (take("code"), take("token"), take("password")) {
         (Some(code), None, None) => by_link(&edge, &head, &code).await,
         (None, Some(token), None) => by_token(&edge, &head, token.trim()).await,
-        (None, None, Some(password)) => by_password(&edge, &head, &body, password.into()).await,
+        (None, None, Some(password)) => {
+            by_password(&edge, &head, (take("organization"), take("user")), password.into()).await
+        }
         _ => Err(Fault::field("code", "either code, token or password must be there, as a form or as JSON")),
     };
     match cookie {
@@ -83,6 +90,7 @@ async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'s
     let (Credential::Jwt { .. }, Some(end)) = (&principal.credential, principal.expires_at) else {
         return Err(Fault::field("token", "a browser is signed in by a JWT; keys are for programs"));
     };
+    edge.auth.begin_token_session(&principal, end).await?;
     tracing::info!(organization = %principal.organization, user = %principal.user, "signed in by token");
     let left = end.since(SystemSource.now()) / 1000;
     Ok(cookie(edge, head, token, u64::try_from(left).unwrap_or(0)))
@@ -91,11 +99,10 @@ async fn by_token(edge: &Edge, head: &Head<'_>, token: &str) -> Result<Cookie<'s
 async fn by_password(
     edge: &Edge,
     head: &Head<'_>,
-    body: &[u8],
+    (organization, user): (Option<String>, Option<String>),
     password: SecretString,
 ) -> Result<Cookie<'static>, Fault> {
-    let user = field(body, "user")?.ok_or_else(|| Fault::field("user", "must be there beside the password"))?;
-    let organization = field(body, "organization")?;
+    let user = user.ok_or_else(|| Fault::field("user", "must be there beside the password"))?;
     let session = edge.auth.sign_in_with_password(organization.as_deref(), &user, password).await?;
     tracing::info!(organization = %session.organization, user = %session.user, "signed in by password");
     Ok(cookie(edge, head, session.secret.expose_secret(), edge.config.get().auth.session_seconds))
@@ -136,15 +143,19 @@ fn head<'a>(request: &'a HttpRequest, edge: &Edge) -> Result<Head<'a>, Fault> {
     Ok(edge.auth.head(request.head(), peer))
 }
 
-fn field(body: &[u8], name: &str) -> Result<Option<String>, Fault> {
-    let value = if body.first() == Some(&b'{') {
-        let json: serde_json::Value =
+/// The texts of a JSON object, or of a form, where the first of a name counts.
+fn fields(body: &[u8]) -> Result<BTreeMap<String, String>, Fault> {
+    if body.first() == Some(&b'{') {
+        let json: BTreeMap<String, Value> =
             serde_json::from_slice(body).map_err(|error| Fault::new(Code::BadRequest, format!("body: {error}")))?;
-        json.get(name).and_then(|value| value.as_str()).map(str::to_owned)
-    } else {
-        url::form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    };
-    Ok(value.filter(|value| !value.is_empty()))
+        let text = |(name, value)| if let Value::String(text) = value { Some((name, text)) } else { None };
+        return Ok(json.into_iter().filter_map(text).collect());
+    }
+    let mut fields = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(body) {
+        fields.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+    }
+    Ok(fields)
 }
 
 fn cookie(edge: &Edge, head: &Head<'_>, value: &str, seconds: u64) -> Cookie<'static> {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::Stream;
 use protocol::frames as wf;
@@ -62,11 +63,11 @@ impl Waiter {
         self.hub.0.call(self.caller.clone(), Command::Session(id.into(), command)).await
     }
 
-    /// Sends the message, and waits until its turn has ended.
+    /// Sends the message, and waits until its turn has ended or the time is up: then it goes on without this request.
     ///
     /// # Errors
-    /// What refuses the message; `unavailable` with the turn's id where the time is up, or the turn failed or was cut
-    /// off; `conflict` where it was taken out of the queue.
+    /// What refuses the message; `unavailable` with the turn's id where the turn failed or was cut off; `conflict` where
+    /// it was taken out of the queue.
     pub(super) async fn answer(&self, id: ConversationId, new: NewMessage) -> Result<Answered, Fault> {
         let ear = Ear::open(self, id, ENDS).await?;
         let repeated = new.once.is_some();
@@ -75,7 +76,7 @@ impl Waiter {
         let (turn, answer) = match stored {
             Some(ended) if ended.0.state.has_ended() => ended,
             _ => {
-                ear.end_of(sent.turn, self.patience).await.map_err(|fault| goes_on(fault, sent))?;
+                ear.end_or_patience(sent.turn, self.patience).await.map_err(|fault| goes_on(fault, sent))?;
                 self.stored(id, sent.turn).await?
             }
         };
@@ -160,11 +161,19 @@ struct Sent {
     turn: TurnId,
 }
 
-/// A turn that ended: well, or because somebody stopped it.
+/// A turn that ended, well or because somebody stopped it, or that goes on: the time to wait for it was up.
 pub(super) struct Answered {
     pub message: MessageId,
     pub turn: Turn,
+    /// What was said so far.
     pub answer: Option<Message>,
+}
+
+impl Answered {
+    /// 200; 202 where the turn goes on. Not an error: it would have the client send the message once more.
+    pub fn status(&self) -> StatusCode {
+        if self.turn.state.has_ended() { StatusCode::OK } else { StatusCode::ACCEPTED }
+    }
 }
 
 /// The request ends here; its turn does not.
@@ -200,8 +209,8 @@ impl Ear {
         Ok(ear)
     }
 
-    /// Waits for the end of that turn.
-    async fn end_of(&self, turn: TurnId, patience: Duration) -> Result<(), Fault> {
+    /// Waits for the end of that turn, as long as the patience lasts.
+    async fn end_or_patience(&self, turn: TurnId, patience: Duration) -> Result<(), Fault> {
         let turn = turn.to_string();
         let heard = async {
             loop {
@@ -215,7 +224,7 @@ impl Ear {
                 }
             }
         };
-        tokio::time::timeout(patience, heard).await.unwrap_or_else(|_| Err(too_long()))
+        tokio::time::timeout(patience, heard).await.unwrap_or(Ok(()))
     }
 }
 

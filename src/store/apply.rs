@@ -9,7 +9,7 @@ use super::parts::PartRow;
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, TodoRow, TurnRow, clean, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, part, part_tail, todo_list, turn};
 use super::tails::{Change, Home, Tails};
-use super::{aliases, insert_new, search, upsert};
+use super::{aliases, audit, insert_new, search, upsert};
 use crate::domain::ids::PartId;
 use crate::domain::record::{Batch, Fact, Idempotency, Write};
 
@@ -101,6 +101,7 @@ impl Applying<'_> {
                 search::index(self.connection, &self.organization, &self.conversation, &m.to_string())?;
             }
             Write::Fact(f) => self.fact(f)?,
+            Write::Audit(entry) => drop(audit::append(self.connection, entry)?),
         }
         Ok(())
     }

@@ -28,6 +28,28 @@ struct EntryRow {
     request_id: String,
 }
 
+impl From<&AuditEntry> for EntryRow {
+    fn from(entry: &AuditEntry) -> Self {
+        Self {
+            at: entry.at.0,
+            organization_id: entry.organization.as_ref().map(ToString::to_string),
+            actor: entry.actor.as_ref().map(ToString::to_string),
+            credential: entry.credential.as_ref().map(Credential::store),
+            action: owned(&entry.action),
+            target: maybe(entry.target.as_ref()),
+            details: entry.details.to_string(),
+            outcome: maybe(entry.outcome.as_ref()),
+            origin: owned(&entry.origin),
+            request_id: owned(&entry.request_id),
+        }
+    }
+}
+
+/// Writes the entry into the open transaction; gives its number.
+pub(super) fn append(c: &mut AnyConnection, entry: &AuditEntry) -> QueryResult<i64> {
+    diesel::insert_into(audit::table).values(&EntryRow::from(entry)).returning(audit::n).get_result(c)
+}
+
 /// The entry and the number that the table gave it.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit)]
@@ -94,23 +116,6 @@ fn narrowed(mut rows: Boxed, query: &AuditQuery) -> Boxed {
         rows = rows.filter(audit::n.lt(big(before)));
     }
     rows
-}
-
-/// Writes the entry in the open transaction and gives its number.
-pub(super) fn append(c: &mut AnyConnection, entry: &AuditEntry) -> QueryResult<i64> {
-    let row = EntryRow {
-        at: entry.at.0,
-        organization_id: entry.organization.as_ref().map(ToString::to_string),
-        actor: entry.actor.as_ref().map(ToString::to_string),
-        credential: entry.credential.as_ref().map(Credential::store),
-        action: owned(&entry.action),
-        target: maybe(entry.target.as_ref()),
-        details: entry.details.to_string(),
-        outcome: maybe(entry.outcome.as_ref()),
-        origin: owned(&entry.origin),
-        request_id: owned(&entry.request_id),
-    };
-    diesel::insert_into(audit::table).values(&row).returning(audit::n).get_result(c)
 }
 
 impl Store {

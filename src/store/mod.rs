@@ -13,6 +13,7 @@ mod hub_settings;
 mod identity;
 mod keys;
 mod load;
+mod once;
 mod overview;
 mod pages;
 mod pairing;
@@ -205,6 +206,8 @@ impl Store {
         let tails = Arc::new(Tails::default());
         if owner {
             remember(&mut connection, &tails)?;
+            // A ticket is good for the run of the hub that made it.
+            tickets::spoil(&mut connection)?;
             // An owner is alone: whoever had a call under way is gone.
             let left = settle_left(&mut connection)?;
             if left > 0 {

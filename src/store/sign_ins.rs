@@ -6,12 +6,12 @@ use super::changes::Whose;
 use super::fault::{CommitFault, StoreFault};
 use super::rows::{hash, id};
 use super::schema::{hub_session, sign_in_link};
-use super::{Store, upsert};
+use super::{Store, insert_new};
 use crate::domain::account::{HubSession, SignInLink};
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
 
-#[derive(Insertable, AsChangeset, Queryable, Selectable)]
-#[diesel(table_name = hub_session, primary_key(hash), treat_none_as_null = true)]
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = hub_session)]
 struct SessionRow {
     hash: Vec<u8>,
     organization_id: String,
@@ -88,6 +88,7 @@ impl Store {
         Ok(Some((id(&organization, OrganizationId::parse)?, id(&user, UserId::parse)?)))
     }
 
+    /// A new session. One that is known already stays as it is: what has ended does not begin again.
     pub async fn put_session(&self, session: HubSession) -> Result<(), CommitFault> {
         let row = SessionRow {
             hash: session.hash.to_vec(),
@@ -97,7 +98,7 @@ impl Store {
             expires_at: session.expires_at.0,
             revoked_at: session.revoked_at.map(|at| at.0),
         };
-        self.write(move |c| Ok(upsert!(c, hub_session::table, hub_session::hash, &row).map(drop)?)).await
+        self.write(move |c| Ok(insert_new!(c, hub_session::table, &row).map(drop)?)).await
     }
 
     /// The session, also where it is revoked or expired: that is for the caller to judge.

@@ -107,6 +107,11 @@ impl Store {
     }
 }
 
+/// Makes all tickets void: what an earlier run of the hub gave out is good for nothing now.
+pub(super) fn spoil(c: &mut AnyConnection) -> QueryResult<usize> {
+    diesel::delete(ticket::table).execute(c)
+}
+
 /// Within a transaction, where the credential or the user is revoked in it.
 pub(super) fn drop_tickets(
     c: &mut AnyConnection,

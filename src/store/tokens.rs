@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::changes::Whose;
 use super::fault::{CommitFault, StoreFault};
 use super::rows::{id, owned};
-use super::schema::revoked_token;
+use super::schema::{hub_session, revoked_token};
 use super::{Store, upsert};
 use crate::domain::account::RevokedToken;
 use crate::domain::ids::{OrganizationId, Timestamp, UserId};
@@ -34,9 +34,25 @@ impl Store {
         done.await.map(drop)
     }
 
-    pub async fn is_token_revoked(&self, organization: &OrganizationId, token: &str) -> Result<bool, StoreFault> {
-        let wanted = (organization.to_string(), owned(token));
-        self.read(move |c| Ok(revoked_token::table.find(wanted).count().get_result::<i64>(c)? > 0)).await
+    /// Whether a token was taken back: by its `jti`, where it has one, or with the browser that it signed in, whose
+    /// session has this hash.
+    pub async fn is_token_revoked(
+        &self,
+        organization: &OrganizationId,
+        token: Option<&str>,
+        session: [u8; 32],
+    ) -> Result<bool, StoreFault> {
+        let wanted = token.map(|token| (organization.to_string(), owned(token)));
+        self.read(move |c| {
+            if let Some(wanted) = wanted
+                && revoked_token::table.find(wanted).count().get_result::<i64>(c)? > 0
+            {
+                return Ok(true);
+            }
+            let ended = hub_session::table.find(session.to_vec()).filter(hub_session::revoked_at.is_not_null());
+            Ok(ended.count().get_result::<i64>(c)? > 0)
+        })
+        .await
     }
 
     /// Tokens of the whole hub that are revoked and have not ended by themselves.

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_codec::Framed;
 use actix_http::{
-    Method, Request, RequestHead, StatusCode, Version, h1,
+    Method, Request, RequestHead, StatusCode, Uri, Version, h1,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     ws::hash_key,
 };
@@ -32,10 +32,8 @@ pub struct Socket {
 /// What the doorkeeper decides on. The handshake's form is checked already: it is a GET.
 pub struct UpgradeRequest {
     pub method: Method,
-    /// Path as it came, not decoded, without the query.
-    pub path: String,
-    /// Query without its `?`.
-    pub query: Option<String>,
+    /// As it came, not decoded. It may name a server of its own, before the path.
+    pub uri: Uri,
     pub headers: HeaderMap,
     pub peer: SocketAddr,
     /// The address that the connection came in on.
@@ -205,8 +203,7 @@ async fn decide(
     let head = request.head_mut();
     let request = UpgradeRequest {
         method: head.method.clone(),
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().map(str::to_owned),
+        uri: head.uri.clone(),
         headers: std::mem::replace(&mut head.headers, HeaderMap::new()),
         peer: io.peer(),
         local: io.local().0,

@@ -199,3 +199,24 @@ fn beyond_loopback_without_encryption_is_refused_with_what_to_do() {
     }
     assert!(!data.path().exists());
 }
+
+#[test]
+fn a_broken_line_is_named_without_what_stands_in_it() {
+    let data = Data::new();
+    const SECRET: &str = "0123456789-not-to-be-shown";
+    for (toml, place) in [
+        (format!("[auth]\njwt_secret = \"{SECRET}\n"), "line 2, column"),
+        (format!("[auth]\njwt_secret = {SECRET}\n"), "line 2, column"),
+        (format!("[auth]\n\njwt_secret = \"{SECRET}\"x\n"), "line 3, column"),
+        (format!("[providers.openai]\napi_key '{SECRET}'\n"), "line 2, column"),
+    ] {
+        written(&data, &toml);
+        for command in ["config", "serve"] {
+            let done = run(&[command, "--data", &data.arg()], &[]);
+            let said = text(&done.stderr);
+            assert_eq!(done.status.code(), Some(2), "{said}");
+            assert!(said.contains("switchboard.toml") && said.contains(place), "{said}");
+            assert!(!said.contains("not-to-be-shown"), "{said}");
+        }
+    }
+}

@@ -73,6 +73,19 @@ fn metrics_are_for_this_machine_and_for_administrators() {
     assert_eq!(hub.get("/metrics", &[relayed]).error().0, "unauthorized");
     assert_eq!(hub.get("/metrics", &[relayed, ("Authorization", &member)]).error().0, "forbidden");
     assert_eq!(hub.get("/metrics", &[relayed, ("Authorization", &owner)]).status(), 200);
+    for header in ["Via", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host"] {
+        assert_eq!(hub.get("/metrics", &[(header, "192.0.2.7")]).error().0, "unauthorized", "{header}");
+    }
+}
+
+#[test]
+fn behind_a_proxy_that_says_nothing_metrics_ask_for_a_credential() {
+    let data = Data::new();
+    let hub = Hub::start(&data.path(), &[("SWITCHBOARD_SERVER__PUBLIC_URL", "https://hub.example.org")]);
+    // As nginx passes it on where nobody told it to say more: from this machine, under the name of its upstream.
+    assert_eq!(hub.get("/metrics", &[]).error().0, "unauthorized");
+    let owner = format!("Bearer {}", data.token(&["--user", "owner"]));
+    assert_eq!(hub.get("/metrics", &[("Authorization", &owner)]).status(), 200);
 }
 
 #[test]

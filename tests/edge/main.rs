@@ -2,6 +2,7 @@
 
 mod accounts;
 mod answers;
+mod bodies;
 mod command_line;
 mod configuration;
 mod credentials;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Hub, HubOptions, Mirror, run};
+use crate::support::{Client, Http, Hub, HubOptions, Mirror, run};
 
 const FETCH: &str = "fetch http://example.org/";
 
@@ -163,5 +163,92 @@ fn a_stop_takes_the_question_back() {
         assert_eq!(client.event("tool.approval_resolved").await["state"], "cancelled");
         let late = client.call("tools.approve", json!({"requestId": question["requestId"]})).await;
         assert_eq!((&late["applied"], &late["state"]), (&json!(false), &json!("cancelled")));
+    });
+}
+
+/// What the audit log says of a question, as an administrator reads it: exactly one row, without its number and time.
+async fn record(hub: &Hub, question: &Value) -> Value {
+    let ann = Http::new(&hub.address, &hub.token("ann", "acme", "admin"));
+    let path = format!("/api/v1/admin/audit?target={}", question["requestId"].as_str().expect("an id"));
+    let mut items = ann.ok("GET", &path, Value::Null).await["items"].take();
+    let rows = items.as_array_mut().expect("rows");
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let mut row = rows[0].take();
+    let row_of = row.as_object_mut().expect("a row");
+    assert!(row_of.remove("n").is_some() && row_of.remove("at").is_some_and(|at| at.is_string()), "{row_of:?}");
+    assert!(row_of["requestId"].as_str().is_some_and(|id| !id.is_empty()), "{row_of:?}");
+    row
+}
+
+#[test]
+fn every_decision_is_on_record_whichever_way_it_came() {
+    run(async {
+        let hub = Hub::start(HubOptions::default());
+        let token = hub.token("alice", "acme", "member");
+        let mut client = Client::connect(&hub.address, &token).await;
+        let wanted = |row: &Value, question: &Value, action: &str, origin: &str, state: &str, reason: Value| {
+            let details = json!({
+                "session": question["sessionId"], "tool": "http_fetch", "state": state, "reason": reason,
+            });
+            let wanted = json!({
+                "organization": "acme", "actor": "alice", "credential": row["credential"], "action": action,
+                "target": question["requestId"], "details": details, "origin": origin, "requestId": row["requestId"],
+            });
+            assert_eq!(row, &wanted);
+            assert_eq!(row["credential"]["kind"], "jwt");
+        };
+
+        let (session, _, question) = asked(&mut client).await;
+        let yes = json!({"requestId": question["requestId"], "reason": "fine"});
+        client.call("tools.approve", yes.clone()).await;
+        // An answer that came too late decided nothing.
+        client.call("tools.reject", yes).await;
+        let first = record(&hub, &question).await;
+        wanted(&first, &question, "tools.approve", "/ws from 127.0.0.1", "approved", json!("fine"));
+
+        let (_, _, by_rest) = asked(&mut client).await;
+        let path = format!("/api/v1/approvals/{}", by_rest["requestId"].as_str().expect("an id"));
+        let alice = Http::new(&hub.address, &token);
+        let no = b"{\"approved\":false,\"reason\":\"no\"}";
+        let answer = alice.send("POST", &path, &[("X-Request-Id", "from-rest")], no).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let row = record(&hub, &by_rest).await;
+        let origin = "POST /api/v1/approvals/{requestId} from 127.0.0.1";
+        wanted(&row, &by_rest, "tools.reject", origin, "denied", json!("no"));
+        assert_eq!(row["requestId"], "from-rest");
+
+        let mut flat = Client::connect(&hub.address, &token).await;
+        flat.send(json!({"type": "message", "content": FETCH})).await;
+        let by_flat = flat.find(|f| f["type"] == "approval_request").await;
+        let no = json!({"type": "approval_response", "requestId": by_flat["requestId"], "approved": false});
+        flat.send(no).await;
+        flat.find(|f| f["type"] == "message_complete").await;
+        let row = record(&hub, &by_flat).await;
+        wanted(&row, &by_flat, "tools.reject", "/ws from 127.0.0.1", "denied", Value::Null);
+
+        // The record outlives what it is about.
+        client.call("sessions.delete", json!({"sessionId": session})).await;
+        assert_eq!(record(&hub, &question).await, first);
+    });
+}
+
+#[test]
+fn what_the_hub_decides_itself_is_on_record_too() {
+    run(async {
+        let hub = Hub::start(HubOptions::default().set("SWITCHBOARD_APPROVALS__TIMEOUT_SECONDS", 1));
+        let mut client = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
+        for (state, reason) in [("expired", "nobody answered in time"), ("cancelled", "the turn was stopped")] {
+            let (session, _, question) = asked(&mut client).await;
+            if state == "cancelled" {
+                client.call("messages.stop", json!({"sessionId": session})).await;
+            }
+            client.event("tool.approval_resolved").await;
+            let details = json!({"session": session, "tool": "http_fetch", "state": state, "reason": reason});
+            let wanted = json!({
+                "organization": "acme", "action": "tools.reject", "target": question["requestId"],
+                "details": details, "origin": "hub", "requestId": question["correlationId"],
+            });
+            assert_eq!(record(&hub, &question).await, wanted);
+        }
     });
 }

@@ -37,18 +37,18 @@ fn case_67_a_frame_that_is_none_is_answered_and_the_connection_lives() {
             (r#"{"type":"PING"}"#, "bad_request", &json!("type")),
             (r#"{"type":"\ud800"}"#, "bad_request", &json!("type")),
             (r#"{"type":"ping"} {"type":"ping"}"#, "bad_request", &none),
-            (r#"{"type":"ping","type":"ping"}"#, "bad_request", &none),
-            (r#"{"type":"request"}"#, "bad_request", &none),
+            (r#"{"type":"ping","type":"ping"}"#, "bad_request", &json!("type")),
+            (r#"{"type":"request"}"#, "bad_request", &json!("id")),
             (r#"{"type":"request","id":5,"method":"agents.list"}"#, "bad_request", &json!("id")),
             (r#"{"type":"request","id":"","method":"agents.list"}"#, "bad_request", &json!("id")),
-            (r#"{"type":"subscribe"}"#, "bad_request", &none),
+            (r#"{"type":"subscribe"}"#, "bad_request", &json!("channels")),
             (r#"{"type":"subscribe","channels":[]}"#, "bad_request", &json!("channels")),
             (r#"{"type":"subscribe","channels":"app:x"}"#, "bad_request", &json!("channels")),
             (r#"{"type":"subscribe","channels":["app:x",5]}"#, "bad_request", &json!("channels[1]")),
             (r#"{"type":"subscribe","channels":["app:x"],"since":5}"#, "bad_request", &json!("since")),
             (r#"{"type":"subscribe","channels":["app:x"],"id":5}"#, "bad_request", &json!("id")),
             (r#"{"type":"unsubscribe","channels":{}}"#, "bad_request", &json!("channels")),
-            (r#"{"type":"publish","channel":"app:x"}"#, "bad_request", &none),
+            (r#"{"type":"publish","channel":"app:x"}"#, "bad_request", &json!("event")),
             (r#"{"type":"publish","channel":5,"event":"e"}"#, "bad_request", &json!("channel")),
             (r#"{"type":"publish","channel":"app:x","event":5}"#, "bad_request", &json!("event")),
             (r#"{"type":"publish","channel":"app:x","event":"e","id":{}}"#, "bad_request", &json!("id")),
@@ -65,7 +65,7 @@ fn case_67_a_frame_that_is_none_is_answered_and_the_connection_lives() {
         let known = r#""sessionId":"sess_01930000000070008000000000000000""#;
         for (params, field) in [
             (format!(r#"{{{known},"content":"\ud800"}}"#), "content"),
-            (format!(r#"{{{known},"content":"a","content":"b"}}"#), ""),
+            (format!(r#"{{{known},"content":"a","content":"b"}}"#), "content"),
             (format!(r#"{{{known},"content":{deep}}}"#), "content"),
             (format!(r#"{{{known},"content":1e999}}"#), "content"),
             (format!(r#"{{{known},"content":"x","model":12345678901234567890123}}"#), "model"),
@@ -226,6 +226,8 @@ fn every_parameter_of_every_method_is_checked() {
                 let required = good.as_object().is_some_and(|g| !g.is_empty()) || method.params == "ToolDecision";
                 let code = if required { json!("bad_request") } else { Value::Null };
                 assert_eq!(answer["error"]["code"], code, "{} {params}: {answer}", method.name);
+                let named = answer["error"]["details"]["field"].is_string();
+                assert_eq!(named, required, "{} {params}: {answer}", method.name);
             }
             for (name, property) in properties {
                 for wrong in [json!(7.5), json!({"x": 1}), json!([[1]]), json!(true), json!(u64::MAX), json!(-1)] {

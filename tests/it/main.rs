@@ -25,6 +25,7 @@ mod organizations;
 mod panics;
 mod postgres;
 mod power_cut;
+mod presence;
 mod provider_faults;
 mod publishing;
 mod real_model;

@@ -1,12 +1,14 @@
-//! Stop closes the upstream before its own commit, and nothing of the answer comes after the answer to it.
+//! Stop closes the upstream before its own commit and within a tenth of a second, and nothing of the answer comes after
+//! the answer to it.
 
 use std::rc::Rc;
 
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::support::mock_http::{MockHttp, Seen, Step, chunk, stream_head};
+use crate::support::upstream::{begins, conversation, has_hung_up, openai, says, thinks};
 use crate::support::{Client, Hub, HubOptions, Watcher, assert_converged, run};
 
 fn said(text: &str) -> Vec<u8> {
@@ -124,5 +126,58 @@ fn the_upstream_is_closed_before_the_commit() {
         let answer = client.find(|f| f["id"] == "stop").await;
         assert_eq!(answer["result"]["state"], "stopped", "{answer}");
         assert_eq!(state_on_disk(&hub), "stopped");
+    });
+}
+
+/// Each commit of such a hub takes a tenth of a second at least: that is the clock here.
+fn by_tenths(options: HubOptions) -> HubOptions {
+    options.set("SWITCHBOARD_FAILPOINTS", "store.before=delay:100")
+}
+
+/// Sends `method`, and together with it something that takes one commit. By the time that is answered, `server` must
+/// have seen the end of its connection: a hub that needs longer than a tenth of a second is too late. Gives the answer
+/// to `method`.
+async fn over_within_one_commit(client: &mut Client, session: &str, method: &str, server: &mut MockHttp) -> Value {
+    // Seven commits are longer than text waits for its own: after them nothing is in the way of the one that counts.
+    for _ in 0..7 {
+        client.session().await;
+    }
+    let end = json!({"type": "request", "id": "end", "method": method, "params": {"sessionId": session}});
+    let clock = json!({"type": "request", "id": "clock", "method": "sessions.create", "params": {}});
+    client.send_together(&[end, clock]).await;
+    let clock = client.find(|f| f["id"] == "clock").await;
+    has_hung_up(server).await;
+    assert!(clock["error"].is_null(), "{clock}");
+    client.find(|f| f["id"] == "end").await["result"].take()
+}
+
+#[test]
+fn the_upstream_is_closed_within_a_tenth_of_a_second_while_it_speaks_and_while_it_thinks() {
+    run(async {
+        for said in [says("one "), thinks("hmm ")] {
+            let mut model = MockHttp::start([begins(&said)]).await;
+            let (_hub, mut client, session) = conversation(by_tenths(openai(&model))).await;
+            client.say(&session, "go").await;
+            model.request().await;
+            client.event("part.updated").await;
+            let stopped = over_within_one_commit(&mut client, &session, "messages.stop", &mut model).await;
+            assert_eq!((&stopped["state"], &stopped["receipt"]["bytesAfter"]), (&json!("stopped"), &json!(0)));
+        }
+    });
+}
+
+#[test]
+fn a_tool_that_runs_is_cancelled_within_a_tenth_of_a_second_of_an_abort() {
+    run(async {
+        let mut site = MockHttp::start([vec![Step::Hang]]).await;
+        let friend = site.address;
+        let config = format!(
+            "[tools.http_fetch]\npolicy = \"allow\"\nallow_hosts = [\"{friend}\"]\nallow_private = [\"{friend}\"]"
+        );
+        let (_hub, mut client, session) = conversation(by_tenths(HubOptions::default().config(&config))).await;
+        client.say(&session, &format!("fetch {}", site.url("/page"))).await;
+        site.request().await;
+        let aborted = over_within_one_commit(&mut client, &session, "messages.abort", &mut site).await;
+        assert_eq!(aborted["state"], "aborted");
     });
 }

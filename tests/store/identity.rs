@@ -127,7 +127,12 @@ async fn sessions_end(ground: Ground) {
     assert_eq!(store.revoke_session([1; 32], Timestamp(5)).await, Ok(true));
     assert_eq!(store.revoke_session([1; 32], Timestamp(6)).await, Ok(false));
     let revoked = HubSession { revoked_at: Some(Timestamp(5)), ..session };
-    assert_eq!(store.session_by_hash([1; 32]).await, Ok(Some(revoked)));
+    assert_eq!(store.session_by_hash([1; 32]).await, Ok(Some(revoked.clone())));
+    let again = HubSession { revoked_at: None, ..revoked.clone() };
+    store.put_session(again).await.expect("passed over");
+    assert_eq!(store.session_by_hash([1; 32]).await, Ok(Some(revoked)), "it does not begin again");
+    assert_eq!(store.is_token_revoked(&acme(), None, [1; 32]).await, Ok(true));
+    assert_eq!(store.is_token_revoked(&acme(), None, [2; 32]).await, Ok(false));
 }
 
 async fn a_secret_is_made_once(ground: Ground) {

@@ -80,7 +80,7 @@ async fn what_has_ended_is_forgotten(ground: Ground) {
     for table in ["idempotency", "sign_in_link", "pairing_code", "ticket", "revoked_token"] {
         assert_eq!(ground.count(table).await, 1, "{table}");
     }
-    assert_eq!(store.is_token_revoked(&acme(), "101").await, Ok(true));
+    assert_eq!(store.is_token_revoked(&acme(), Some("101"), [0; 32]).await, Ok(true));
     assert!(store.take_ticket([2; 32], Timestamp(100)).await.expect("answered").is_some());
     assert_eq!(store.has_signed_in(&acme(), &user("ann")).await, Ok(true), "the last session still tells");
     assert_eq!(store.session_by_hash([3; 32]).await, Ok(Some(session(3, 3, 70))));

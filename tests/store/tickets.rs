@@ -10,6 +10,7 @@ use crate::ground::*;
 on_both!(
     of_fifty_who_take_a_ticket_one_wins,
     a_ticket_brings_its_principal_back,
+    a_start_of_the_owner_makes_tickets_void,
     a_ticket_goes_with_what_made_it,
     tokens_are_taken_back,
 );
@@ -65,6 +66,20 @@ async fn of_fifty_who_take_a_ticket_one_wins(ground: Ground) {
     }
     assert_eq!(taken, [made]);
     assert_eq!(ground.count("ticket").await, 0);
+}
+
+async fn a_start_of_the_owner_makes_tickets_void(ground: Ground) {
+    let store = ground.open();
+    with_ann(&store).await;
+    for hash in [1, 2] {
+        store.put_ticket(ticket(hash, "ann", credential("jwt", "one"))).await.expect("written");
+    }
+    // Whoever works beside the owner is no new run.
+    drop(Store::open_shared(ground.settings()).expect("opens beside the owner"));
+    assert!(store.take_ticket([1; 32], Timestamp(99)).await.expect("answered").is_some());
+    store.close().await;
+    drop(store);
+    assert_eq!(ground.open().take_ticket([2; 32], Timestamp(99)).await, Ok(None));
 }
 
 async fn a_ticket_brings_its_principal_back(ground: Ground) {
@@ -149,7 +164,7 @@ async fn tokens_are_taken_back(ground: Ground) {
     for (organization, token, expected) in
         [("acme", "one", true), ("acme", odd, true), ("acme", "two", false), ("other", "one", false)]
     {
-        let answer = store.is_token_revoked(&org(organization), token).await;
+        let answer = store.is_token_revoked(&org(organization), Some(token), [0; 32]).await;
         assert_eq!(answer, Ok(expected), "{organization} {token}");
     }
     let mut live = store.revoked_tokens(Timestamp(149)).await.expect("a list");

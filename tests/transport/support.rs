@@ -75,7 +75,7 @@ impl<F: Fn(Socket) + Clone + Send + 'static> Doorkeeper for Keeper<F> {
     fn admit(&self, request: UpgradeRequest) -> LocalBoxFuture<'static, Result<Admitted, Refusal>> {
         let (open, limits) = (self.open.clone(), self.limits.clone());
         async move {
-            match (&*request.path, request.query.as_deref()) {
+            match (request.uri.path(), request.uri.query()) {
                 ("/ws", Some("token=wrong")) => {
                     let mut refusal = Refusal::json(401, "unauthorized", "the token is not valid");
                     refusal.body = Bytes::from_static(br#"{"error":{"code":"unauthorized"}}"#);

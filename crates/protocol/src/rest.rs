@@ -74,7 +74,7 @@ pub struct GatewaySend {
     pub attachments: Option<Vec<Attachment>>,
 }
 
-/// The agent's answer.
+/// The agent's answer; with status 202 what there is of it: the time to wait is up, and the turn goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -175,7 +175,8 @@ pub struct Memory {
     pub address_space: u64,
 }
 
-/// A message whose sender waited: how its turn ended, and the answer where one was begun.
+/// A message whose sender waited: how its turn ended, and the answer where one was begun. With status 202 its turn goes
+/// on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -3,12 +3,13 @@
 use super::life::{from_commit, from_store};
 use super::*;
 use crate::actors::spending::Till;
+use crate::domain::act::Act;
 use crate::domain::approval::{Approval, Decision};
 use crate::domain::command::{ApprovalRef, NewMessage, Once, Page};
 use crate::domain::conversation::{Outcome, Send, SettingsChange};
 use crate::domain::hub::LocalFuture;
 use crate::domain::ids::{MessageId, TurnId, UserId};
-use crate::domain::record::Idempotency;
+use crate::domain::record::{Idempotency, Write};
 use crate::domain::turn::TurnState;
 use crate::error::Code;
 use crate::store::CommitFault;
@@ -54,7 +55,7 @@ impl ConversationActor {
             SessionCommand::CountMessages => self.count_messages(answer),
             SessionCommand::Turn(turn) => self.turn(turn, answer),
             SessionCommand::Delete => self.delete(answer, context),
-            other => match self.decide(&caller, other, context) {
+            other => match self.decide((&caller, by), other) {
                 Ok(Decided::Now(reply)) => drop(answer.send(Ok(reply))),
                 Ok(Decided::After(outcome, reply)) => self.drive(outcome, context, move |_, _, result| {
                     let _ = answer.send(result.map(|()| reply).map_err(from_commit));
@@ -78,7 +79,8 @@ impl ConversationActor {
         }
     }
 
-    fn decide(&mut self, caller: &Caller, command: SessionCommand, _: &mut Context<Self>) -> Result<Decided, Fault> {
+    fn decide(&mut self, (caller, by): (&Caller, By), command: SessionCommand) -> Result<Decided, Fault> {
+        let operation = command.operation();
         let settings = self.shared.settings.get();
         let store = self.shared.store.clone();
         let place = self.place.clone();
@@ -130,7 +132,14 @@ impl ConversationActor {
                 };
                 let decided = live.approval(which).and_then(|id| live.machine.decide(id, approved, decision, source));
                 match decided {
-                    Some((approval, outcome)) => Decided::Granted(outcome, Reply::Decided { applied: true, approval }),
+                    Some((approval, mut outcome)) => {
+                        // What an administrator does as one is on record before it comes here.
+                        if by == By::User {
+                            let act = Act::new(caller, operation).on(approval.id).with(approval.details(place.1));
+                            outcome.writes.push(Write::Audit(Box::new(act.entry(None))));
+                        }
+                        Decided::Granted(outcome, Reply::Decided { applied: true, approval })
+                    }
                     None => Decided::Read(Box::pin(settled(store, place, which))),
                 }
             }

@@ -5,7 +5,7 @@ use crate::domain::conversation::Outcome;
 use crate::domain::event::Event;
 use crate::domain::record::{Batch, Write};
 use crate::domain::settings::Settings;
-use crate::fanout::{PresenceRule, new_epoch};
+use crate::fanout::new_epoch;
 use crate::store::{CommitFault, StoreFault};
 
 /// Messages and bytes of text that are kept in memory.
@@ -77,8 +77,8 @@ impl ConversationActor {
         let link: Arc<dyn HomeLink> = Arc::new(Link { epoch: epoch.clone(), home: context.address() });
         match &mut self.home {
             None => {
-                let (workers, ring) = (self.shared.workers.clone(), self.shared.settings.get().session_ring);
-                self.home = Some(Home::new(self.channel.clone(), workers, link, epoch, ring, PresenceRule::Told));
+                let (workers, rules) = (self.shared.workers.clone(), self.shared.settings.get().session_home);
+                self.home = Some(Home::new(self.channel.clone(), workers, link, epoch, rules));
             }
             Some(_) => {
                 let Some((home, live)) = self.both() else { return };

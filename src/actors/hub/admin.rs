@@ -271,8 +271,8 @@ impl LocalHub {
         self.done(&act, async {
             let event = Event::Application { name: event.into(), data };
             let (answer, position) = oneshot::channel();
-            let ring = self.shared.settings.get().app_ring;
-            fanout::publish(&self.shared.workers, name, event, ring, Some(answer));
+            let rules = self.shared.settings.get().channel_home;
+            fanout::publish(&self.shared.workers, name, event, rules, Some(answer));
             position.await.map(AdminReply::Published).map_err(|_| Fault::unavailable("the hub is stopping"))
         })
         .await
@@ -372,6 +372,7 @@ impl LocalHub {
         approved: bool,
         reason: Option<String>,
     ) -> Result<Reply, Fault> {
+        check_reason(reason.as_deref())?;
         let act = act.on(request);
         let found = self.approval(&organization, request).await?;
         let id = self.known(&act, found.ok_or_else(|| Fault::not_found("approval"))).await?;

@@ -70,12 +70,12 @@ impl LocalHub {
         self.may_listen(&caller, &listen.channel).await?;
         let key = ChannelKey::new(caller.principal.organization.clone(), &listen.channel);
         let member = Member { principal: caller.principal.clone(), greeted: listen.greeted, answers: false };
-        let (workers, ring) = (&self.shared.workers, self.shared.settings.get().app_ring);
+        let (workers, rules) = (&self.shared.workers, self.shared.settings.get().channel_home);
         // A snapshot is read while events go on; in the rare case that the ring did not bridge that, it is read again.
         for _ in 0..4 {
             let mut snapshot = None;
             if listen.greeted && !listen.channel.is_application() {
-                let state = fanout::begin(workers, key.clone(), ring, listen.since.clone()).await;
+                let state = fanout::begin(workers, key.clone(), rules, listen.since.clone()).await;
                 let state = state.ok_or_else(|| Fault::unavailable("the hub is stopping"))?;
                 if !state.resumable {
                     snapshot = Some((state.position, Arc::new(self.snapshot(&caller, &listen.channel).await?)));
@@ -88,7 +88,7 @@ impl LocalHub {
                 since: listen.since.clone(),
                 snapshot,
             };
-            if fanout::attach(workers, key.clone(), ring, request).await {
+            if fanout::attach(workers, key.clone(), rules, request).await {
                 return Ok(());
             }
         }

@@ -3,6 +3,7 @@
 mod admin;
 mod aliases;
 mod channels;
+mod question;
 mod sessions;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::actors::registry::{Directory, Place, Registry, Resolve};
 use crate::actors::{Shared, standing, with_kit};
 use crate::domain::agent::ModelInfo;
 use crate::domain::alias::{Alias, SessionName};
+use crate::domain::approval::check_reason;
 use crate::domain::channel::{ApplicationName, Channel, ChannelKey, Position};
 use crate::domain::command::{
     ApprovalRef, Caller, Command, NewSession, Page, PageRequest, Period, Reply, SessionCommand, UsageReport,
@@ -28,6 +30,7 @@ use crate::domain::settings::{Project, Settings, Visibility};
 use crate::error::{Code, Fault};
 use crate::fanout::{self, AttachRequest, Member};
 use crate::store::ConversationQuery;
+use question::Question;
 
 /// Sessions in the snapshot of a list.
 const SNAPSHOT_SESSIONS: usize = 50;
@@ -102,6 +105,9 @@ impl LocalHub {
     }
 
     async fn ask_by(&self, by: By, caller: Caller, place: Place, command: SessionCommand) -> Result<Reply, Fault> {
+        if let SessionCommand::Decide { reason, .. } = &command {
+            check_reason(reason.as_deref())?;
+        }
         let make = move |answer| Ask { caller: caller.clone(), by, command: command.clone(), answer };
         self.deliver(place, make).await
     }
@@ -230,7 +236,9 @@ fn shared_ones(sessions: Vec<Settings>) -> Vec<Settings> {
 
 impl Hub for LocalHub {
     fn call(&self, caller: Caller, command: Command) -> LocalFuture<Result<Reply, Fault>> {
-        Box::pin(self.clone().carry_out(caller, command))
+        let question = Question::of(&self.shared, &caller, &command);
+        let answer = self.clone().carry_out(caller, command);
+        Box::pin(async move { question.answered(answer.await) })
     }
 
     fn find(&self, caller: &Caller, alias: Alias) -> LocalFuture<Result<ConversationId, Fault>> {
@@ -243,7 +251,9 @@ impl Hub for LocalHub {
     }
 
     fn listen(&self, caller: Caller, connection: ConnectionNumber, listen: Listen) -> LocalFuture<Result<(), Fault>> {
-        Box::pin(self.clone().attach(caller, connection, listen))
+        let question = Question::new(&self.shared, &caller, Operation::Subscribe);
+        let attached = self.clone().attach(caller, connection, listen);
+        Box::pin(async move { question.answered(attached.await) })
     }
 
     fn unlisten(&self, connection: ConnectionNumber, caller: &Caller, channel: &Channel, dialect: DialectId) -> bool {
@@ -259,15 +269,20 @@ impl Hub for LocalHub {
         data: Arc<str>,
         confirm: bool,
     ) -> Result<Option<LocalFuture<Result<Position, Fault>>>, Fault> {
-        let channel = self.check_publish(caller, channel, event)?;
+        let checked = self.check_publish(caller, channel, event);
+        // Published things are many and go by fast: nothing is kept for one that is not refused.
+        let channel = match checked {
+            Ok(channel) => channel,
+            refused => return Question::new(&self.shared, caller, Operation::Publish).answered(refused.map(|_| None)),
+        };
         let event = Event::Application { name: event.into(), data };
-        let (workers, ring) = (&self.shared.workers, self.shared.settings.get().app_ring);
+        let (workers, rules) = (&self.shared.workers, self.shared.settings.get().channel_home);
         if !confirm {
-            fanout::publish(workers, channel, event, ring, None);
+            fanout::publish(workers, channel, event, rules, None);
             return Ok(None);
         }
         let (answer, position) = oneshot::channel();
-        fanout::publish(workers, channel, event, ring, Some(answer));
+        fanout::publish(workers, channel, event, rules, Some(answer));
         Ok(Some(Box::pin(async move { position.await.map_err(|_| Fault::unavailable("the hub is stopping")) })))
     }
 }

@@ -1,10 +1,12 @@
 //! Paired devices: everybody's own, and an organization's for its admins.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::act::Act;
 use super::users::may_touch;
-use super::{Accounts, Caller, PageRequest, display_name, fault_of};
+use super::{Accounts, Caller, PageRequest, display_name, fault_of, rank};
+use crate::auth::keys;
 use crate::domain::account::Device;
 use crate::domain::command::Page;
 use crate::domain::ids::{DeviceId, OrganizationId, Source, SystemSource, UserId};
@@ -55,6 +57,41 @@ impl Accounts {
     ) -> Result<Page<Device>, Fault> {
         policy::allow(&caller.principal, Operation::AdminDeviceList)?;
         self.devices_of(organization, user, page).await
+    }
+
+    /// For admins: a device of a user who does not stand above them, without a pairing code. The device as a row, and its
+    /// token, which is not kept and cannot be shown again. It never has more than the caller has now.
+    pub async fn create_device(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        user: &UserId,
+        name: &str,
+    ) -> Result<(Device, SecretString), Fault> {
+        let name = display_name("name", name)?;
+        let id = DeviceId::mint(&mut SystemSource);
+        let act = Act::new(caller, Operation::AdminDeviceCreate).within(organization).on(id);
+        let act = act.with(json!({ "user": user.as_str(), "name": name }));
+        self.allowed(&act).await?;
+        let user = self.known_user(organization, user).await;
+        let user = self.judged(&act, user).await?;
+        self.judged(&act, may_touch(&caller.principal, &user)).await?;
+        let token = keys::generate("")?;
+        let device = Device {
+            id,
+            organization: organization.clone(),
+            user: user.id,
+            name,
+            role: user.role.min(rank(&caller.principal)),
+            hash: keys::hash(token.expose_secret()),
+            created_at: SystemSource.now(),
+            last_seen_at: None,
+            revoked_at: None,
+        };
+        self.write_down(&act).await?;
+        let made = self.store.put_device(device.clone()).await;
+        self.done(&act, made).await?;
+        Ok((device, token))
     }
 
     /// For admins: anybody's of the organization who does not stand above them.

@@ -6,9 +6,11 @@
 //! guesser, from however many addresses, has less than one chance in a million per life of a code. With n = 6 that are
 //! 2,176 wrong guesses while one code lives, 21 while a hundred do. A guess is counted before it is looked up, so that
 //! many at once are not more than the same number one by one. When the sum is used up, every live code is spoiled and
-//! everybody waits for five minutes.
+//! everybody waits for five minutes. So that no tenant brings that about for all others, few codes of one organization
+//! live at a time.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +22,9 @@ const EACH: u32 = 5;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Codes that one user makes within a code's life.
 const CODES_EACH: usize = 5;
-/// Addresses and users that are remembered, each.
+/// Codes of one organization that live at a time.
+const CODES_OF_ALL: usize = 20;
+/// Addresses, users and organizations that are remembered, each.
 const MOST: usize = 10_000;
 
 /// Why nobody guesses now.
@@ -42,7 +46,9 @@ pub struct Guesses {
 #[derive(Default)]
 struct Seen {
     addresses: HashMap<IpAddr, (Instant, u32)>,
+    /// When codes were made, the oldest first: by each user, and in each organization those that nobody has used.
     makers: HashMap<(OrganizationId, UserId), Vec<Instant>>,
+    organizations: HashMap<OrganizationId, Vec<Instant>>,
     /// Chances spent, second by second: at most as many entries as `life` has seconds.
     spent: VecDeque<(Instant, u64)>,
     closed_until: Option<Instant>,
@@ -91,9 +97,14 @@ impl Guesses {
         Ok(Guess { home, cost })
     }
 
-    /// The guess was right: its maker is no guesser.
-    pub fn right(&self, guess: Guess) {
+    /// The guess was right: its maker is no guesser, and a code of that organization lives no more.
+    pub fn right(&self, guess: Guess, organization: &OrganizationId) {
         let mut seen = self.seen();
+        if let Some(made) = seen.organizations.get_mut(organization)
+            && !made.is_empty()
+        {
+            made.remove(0);
+        }
         if let Some((_, count)) = seen.addresses.get_mut(&guess.home) {
             *count = count.saturating_sub(1);
         }
@@ -108,23 +119,41 @@ impl Guesses {
         if let Some(wait) = closed(&seen, now) {
             return Err(wait);
         }
-        let (life, full) = (self.life, seen.makers.len() >= MOST);
-        if full {
-            seen.makers.retain(|_, made| made.iter().any(|at| now.duration_since(*at) < life));
+        let life = self.life;
+        let organization = within(&mut seen.organizations, whose.0.clone(), life, now);
+        if let Some(seconds) = full(organization, CODES_OF_ALL, life, now) {
+            return Err(Wait { seconds, spoil: false });
         }
-        let made = seen.makers.entry(whose).or_default();
-        made.retain(|at| now.duration_since(*at) < life);
-        match made.first() {
-            Some(first) if made.len() >= CODES_EACH => {
-                let seconds = (life.saturating_sub(now.duration_since(*first))).as_secs() + 1;
-                Err(Wait { seconds, spoil: false })
-            }
-            _ => {
-                made.push(now);
-                Ok(())
-            }
+        let maker = within(&mut seen.makers, whose.clone(), life, now);
+        if let Some(seconds) = full(maker, CODES_EACH, life, now) {
+            return Err(Wait { seconds, spoil: false });
         }
+        maker.push(now);
+        seen.organizations.entry(whose.0).or_default().push(now);
+        Ok(())
     }
+}
+
+/// The codes of `whose` that were made within a code's life. A table that is full forgets who has none.
+fn within<K: Eq + Hash>(
+    made: &mut HashMap<K, Vec<Instant>>,
+    whose: K,
+    life: Duration,
+    now: Instant,
+) -> &mut Vec<Instant> {
+    let fresh = |at: &Instant| now.duration_since(*at) < life;
+    if made.len() >= MOST {
+        made.retain(|_, made| made.iter().any(fresh));
+    }
+    let made = made.entry(whose).or_default();
+    made.retain(fresh);
+    made
+}
+
+/// Seconds until there is room for another code, where there is none.
+fn full(made: &[Instant], most: usize, life: Duration, now: Instant) -> Option<u64> {
+    let first = made.first().filter(|_| made.len() >= most)?;
+    Some(life.saturating_sub(now.duration_since(*first)).as_secs() + 1)
 }
 
 fn closed(seen: &Seen, now: Instant) -> Option<Wait> {
@@ -235,8 +264,31 @@ mod tests {
         let now = Instant::now();
         for _ in 0..10_000 {
             let guess = guesses.begin(v4(1), 1, now).unwrap_or_else(|_| panic!("it is let through"));
-            guesses.right(guess);
+            guesses.right(guess, &organization("acme"));
         }
+    }
+
+    fn organization(name: &str) -> OrganizationId {
+        OrganizationId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn one_tenant_makes_twenty_codes_and_takes_none_from_another() {
+        let guesses = Guesses::new(6, 300);
+        let now = Instant::now();
+        let make = |organization_of: &str, n: u32, at| {
+            guesses.make((organization(organization_of), UserId::parse(&format!("u{n}")).unwrap()), at)
+        };
+        assert!((0..20).all(|n| make("acme", n / 5, now).is_ok()));
+        let later = now + Duration::from_secs(60);
+        assert_eq!(make("acme", 99, later), Err(Wait { seconds: 241, spoil: false }));
+        assert_eq!(make("rival", 99, later), Ok(()));
+        // One that was used makes room.
+        let guess = guesses.begin(v4(1), 20, later).unwrap_or_else(|_| panic!("it is let through"));
+        guesses.right(guess, &organization("acme"));
+        assert_eq!(make("acme", 99, later), Ok(()));
+        assert!(make("acme", 98, later).is_err());
+        assert_eq!(make("acme", 98, now + Duration::from_secs(301)), Ok(()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod audit;
 mod devices;
 mod guesses;
 mod keys;
+mod once;
 mod organizations;
 mod own_password;
 mod pairing;

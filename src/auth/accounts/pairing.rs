@@ -118,8 +118,8 @@ impl Accounts {
         let (origin, request_id) = (origin.to_owned(), request_id.to_owned());
         let record = move |device: &Device| paired(device, &origin, &request_id);
         let used = self.store.use_pairing_code(keys::hash(&code), SystemSource.now(), id, hash, record).await;
-        used.map_err(fault_of)?.ok_or_else(unknown)?;
-        self.guesses.right(guess);
+        let device = used.map_err(fault_of)?.ok_or_else(unknown)?;
+        self.guesses.right(guess, &device.organization);
         Ok(token)
     }
 }

@@ -29,7 +29,7 @@ pub struct UserChange {
     pub role: Option<Role>,
     pub hub_admin: Option<bool>,
     pub disabled: Option<bool>,
-    /// A new password, or none any more. Browsers that are signed in are signed out.
+    /// A new password, or none any more. Browsers that are signed in, by whatever means, are signed out.
     pub password: Option<Option<SecretString>>,
     /// Ends the user's browser sessions, tickets, and all tokens issued so far. Keys and devices stay.
     pub sign_out: bool,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::domain::account::AuditEntry;
 use crate::domain::approval::{ApprovalState, Decision};
 use crate::domain::generation::ToolOutput;
 use crate::domain::ids::ApprovalId;
+use crate::domain::policy::Operation;
 
 impl Conversation {
     /// Gives each call of the step its first state: allowed, asked, denied or refused.
@@ -134,7 +136,7 @@ impl Conversation {
         self.exclusive.retain(|c| *c != call);
     }
 
-    /// A human answered. `None`: somebody was first, or it is no longer asked.
+    /// A human answered; whoever carries that out writes into the same batch who it was. `None`: somebody was first, or it is no longer asked.
     pub fn decide(
         &mut self,
         id: ApprovalId,
@@ -186,14 +188,34 @@ impl Conversation {
             "origin": decision.origin,
         });
         out.writes.push(Self::fact("tool.approval_resolved", Some(approval.turn), decision.by.clone(), refs));
+        let by_hub = decision.by.is_none();
         approval.decision = Some(decision);
         out.writes.push(Write::Approval(approval.clone()));
+        if by_hub {
+            out.writes.push(Write::Audit(Box::new(self.denied_by_hub(&approval))));
+        }
         let approval = Arc::new(approval);
         out.events.push(Event::ApprovalResolved { conversation: self.conversation(), approval: approval.clone() });
         if self.approvals.is_empty() {
             self.grace_until = None;
         }
         Some(approval)
+    }
+
+    /// The audit log's row of a question that nobody answered.
+    fn denied_by_hub(&self, approval: &Approval) -> AuditEntry {
+        AuditEntry {
+            at: approval.decision.as_ref().map_or(approval.deadline, |decision| decision.at),
+            organization: Some(self.settings.organization.clone()),
+            actor: None,
+            credential: None,
+            action: Operation::ToolReject.name().to_owned(),
+            target: Some(approval.id.to_string()),
+            details: approval.details(self.settings.id),
+            outcome: None,
+            origin: "hub".to_owned(),
+            request_id: approval.correlation_id.clone(),
+        }
     }
 
     pub(super) fn settle_approvals_on_stop(&mut self, out: &mut Outcome, source: &mut dyn Source) {

@@ -35,6 +35,15 @@ pub fn field_error(error: serde_path_to_error::Error<serde_json::Error>) -> Faul
     let inner = error.into_inner().to_string();
     // The position within the text helps nobody who sent one line.
     let text = inner.split(" at line ").next().unwrap_or(&inner).to_owned();
+    // What is missing, or stands there twice, is a field of what the path leads to.
+    let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let quoted = |start: &str| text.strip_prefix(start)?.strip_prefix(" field `")?.strip_suffix('`').map(within);
+    if let Some(field) = quoted("missing") {
+        return Fault::field(&field, "must be there");
+    }
+    if let Some(field) = quoted("duplicate") {
+        return Fault::field(&field, text);
+    }
     if path.is_empty() { Fault::new(Code::BadRequest, text) } else { Fault::field(path, text) }
 }
 
@@ -220,7 +229,9 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             named("q", &p.q)?;
             let project = maybe_id("projectId", &p.project_id, ProjectId::parse)?;
             let state = p.state.map(words::session_state_in);
-            Ok(Command::SessionList { project, state, search: p.q, page: page(p.cursor, p.limit)? })
+            // An empty form field looks for nothing in particular.
+            let search = p.q.filter(|text| !text.trim().is_empty());
+            Ok(Command::SessionList { project, state, search, page: page(p.cursor, p.limit)? })
         }
         "sessions.get" => of(SessionCommand::Get),
         "sessions.update" => {
@@ -347,9 +358,6 @@ fn todos(list: Vec<m::TodoInput>) -> Result<Vec<Todo>, Fault> {
 }
 
 fn decision(p: m::ToolDecision, approved: bool) -> Result<Command, Fault> {
-    if let Some(reason) = &p.reason {
-        bounded("reason", reason, 4096)?;
-    }
     let which = match (&p.request_id, &p.tool_call_id) {
         (Some(request), _) => ApprovalId::parse(request).map(ApprovalRef::Request),
         (None, Some(call)) => PartId::parse(call).map(ApprovalRef::Call),

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::body::{need, read};
+use super::body::need;
 use crate::http::endpoint::Asking;
+use crate::http::request::Body;
 use crate::http::{Edge, Refusal};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,9 +24,8 @@ pub struct PasswordWish {
 pub async fn set_password(
     Asking(caller): Asking,
     edge: web::Data<Edge>,
-    body: web::Bytes,
+    Body(wish): Body<PasswordWish>,
 ) -> Result<HttpResponse, Refusal> {
-    let wish: PasswordWish = read(&body)?;
     let password = need("password", wish.password)?;
     edge.limits.password(&caller.principal)?;
     edge.accounts.set_own_password(&caller, wish.current, password).await?;

@@ -5,13 +5,14 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::body::{Listed, need, read};
-use super::views::{DeviceView, KeyView, ListView, NewKeyView, OrganizationView, UserView};
+use super::body::{Listed, need};
+use super::views::{DeviceView, KeyView, ListView, NewDeviceView, NewKeyView, OrganizationView, UserView};
 use crate::auth::accounts::{NewKey, NewUser, UserChange, WhichToken, organization_id, role, user_id};
 use crate::domain::ids::{Timestamp, UserId};
 use crate::domain::principal::Role;
 use crate::error::Fault;
 use crate::http::endpoint::Asking;
+use crate::http::request::Body;
 use crate::http::{Edge, Refusal};
 
 type Query = web::Query<Listed>;
@@ -38,8 +39,11 @@ pub async fn organizations(Asking(caller): Asking, edge: web::Data<Edge>, query:
 }
 
 /// Makes an organization.
-pub async fn create_organization(Asking(caller): Asking, edge: web::Data<Edge>, body: web::Bytes) -> Answer {
-    let wish: OrganizationWish = read(&body)?;
+pub async fn create_organization(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    Body(wish): Body<OrganizationWish>,
+) -> Answer {
     let id = organization_id("id", &need("id", wish.id)?)?;
     let made = edge.accounts.create_organization(&caller, id, wish.name.as_deref()).await?;
     Ok(HttpResponse::Created().json(OrganizationView::from(&made)))
@@ -50,9 +54,8 @@ pub async fn update_organization(
     Asking(caller): Asking,
     edge: web::Data<Edge>,
     id: web::Path<String>,
-    body: web::Bytes,
+    Body(change): Body<OrganizationChange>,
 ) -> Answer {
-    let change: OrganizationChange = read(&body)?;
     let disabled = need("disabled", change.disabled)?;
     let id = organization_id("id", &id).map_err(|_| Fault::not_found("organization"))?;
     let changed = edge.accounts.set_organization_disabled(&caller, &id, disabled).await?;
@@ -103,8 +106,12 @@ pub async fn users(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) 
 }
 
 /// Makes a user.
-pub async fn create_user(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, body: web::Bytes) -> Answer {
-    let wish: UserWish = read(&body)?;
+pub async fn create_user(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: Query,
+    Body(wish): Body<UserWish>,
+) -> Answer {
     let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let new = NewUser {
         id: user_id("id", &need("id", wish.id)?)?,
@@ -122,9 +129,8 @@ pub async fn update_user(
     edge: web::Data<Edge>,
     query: Query,
     id: web::Path<String>,
-    body: web::Bytes,
+    Body(patch): Body<UserPatch>,
 ) -> Answer {
-    let patch: UserPatch = read(&body)?;
     let change = UserChange {
         role: patch.role.as_deref().map(|word| role("role", word)).transpose()?,
         hub_admin: patch.hub_admin,
@@ -181,8 +187,12 @@ pub async fn keys(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) -
 }
 
 /// Makes an API key. The key itself is in this answer and nowhere else.
-pub async fn create_key(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, body: web::Bytes) -> Answer {
-    let wish: KeyWish = read(&body)?;
+pub async fn create_key(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: Query,
+    Body(wish): Body<KeyWish>,
+) -> Answer {
     let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let expires_at = wish.expires_at.as_deref().map(|text| {
         let read = chrono::DateTime::parse_from_rfc3339(text);
@@ -214,6 +224,30 @@ pub async fn devices(Asking(caller): Asking, edge: web::Data<Edge>, query: Query
     Ok(HttpResponse::Ok().json(ListView::<DeviceView>::of(page)))
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct DeviceWish {
+    /// Whom it acts as; the caller where it is left out.
+    pub user: Option<String>,
+    /// 1 to 100 characters.
+    #[schemars(required)]
+    pub name: Option<String>,
+}
+
+/// Makes a device without a pairing code. Its token is in this answer and nowhere else.
+pub async fn create_device(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: Query,
+    Body(wish): Body<DeviceWish>,
+) -> Answer {
+    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
+    let user = wish.user.as_deref().map_or(Ok(caller.principal.user.clone()), |user| user_id("user", user))?;
+    let name = need("name", wish.name)?;
+    let (device, token) = edge.accounts.create_device(&caller, &organization, &user, &name).await?;
+    let token = token.expose_secret().to_owned();
+    Ok(HttpResponse::Created().json(NewDeviceView { id: device.id.to_string(), token }))
+}
+
 /// Removes anybody's device.
 pub async fn revoke_device(
     Asking(caller): Asking,
@@ -230,7 +264,7 @@ pub async fn revoke_device(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenWish {
-    /// The token's `jti`.
+    /// The token's `jti`; for owners.
     pub token_id: Option<String>,
     /// The token itself.
     #[schemars(with = "Option<String>")]
@@ -238,8 +272,12 @@ pub struct TokenWish {
 }
 
 /// Takes one JWT back.
-pub async fn revoke_token(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, body: web::Bytes) -> Answer {
-    let wish: TokenWish = read(&body)?;
+pub async fn revoke_token(
+    Asking(caller): Asking,
+    edge: web::Data<Edge>,
+    query: Query,
+    Body(wish): Body<TokenWish>,
+) -> Answer {
     let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let which = match (wish.token_id, wish.token) {
         (Some(id), None) => WhichToken::Id(id),

@@ -1,11 +1,10 @@
-//! What comes in: bodies and queries, refused with the field at fault. Fields that are not known change nothing.
+//! What comes in: fields that must be there, and queries, refused with the field at fault.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::domain::command::PageRequest;
-use crate::error::{Code, Fault};
+use crate::error::Fault;
 use crate::http::request::{Kind, Parameter, parameter};
 
 /// The longest page, and the one of who says nothing.
@@ -22,24 +21,6 @@ pub static OF_USER: [Parameter; 4] = [CURSOR, LIMIT, NAMED, parameter("user", Ki
 pub static USERS: [Parameter; 4] = [CURSOR, LIMIT, NAMED, parameter("q", Kind::Text)];
 /// What concerns one organization takes.
 pub static ORGANIZATION: [Parameter; 1] = [NAMED];
-
-/// A JSON object; no body at all is an empty one.
-pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Fault::new(Code::BadRequest, "body: must be a JSON object"));
-    }
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        match path.as_str() {
-            "." => Fault::new(Code::BadRequest, format!("body: {}", error.inner())),
-            field => Fault::field(field, error.inner()),
-        }
-    })?;
-    json.end().map_err(|_| Fault::new(Code::BadRequest, "body: something stands behind the JSON object"))?;
-    Ok(value)
-}
 
 /// The field must be there.
 pub fn need<T>(field: &str, value: Option<T>) -> Result<T, Fault> {

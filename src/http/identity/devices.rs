@@ -5,11 +5,12 @@ use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::body::{Listed, need, read};
+use super::body::{Listed, need};
 use super::views::{DeviceView, ListView};
 use crate::domain::policy::Operation;
 use crate::error::Fault;
 use crate::http::endpoint::Asking;
+use crate::http::request::Body;
 use crate::http::{Edge, Refusal, RequestId};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,9 +53,8 @@ pub struct DeviceChange {
 pub async fn create_code(
     Asking(caller): Asking,
     edge: web::Data<Edge>,
-    body: web::Bytes,
+    Body(wish): Body<CodeWish>,
 ) -> Result<HttpResponse, Refusal> {
-    let wish: CodeWish = read(&body)?;
     let made = edge.accounts.create_pairing_code(&caller, &need("deviceName", wish.device_name)?).await?;
     let code = made.code.expose_secret().to_owned();
     Ok(HttpResponse::Created().json(CodeView { code, expires_at: made.expires_at.to_rfc3339() }))
@@ -65,9 +65,8 @@ pub async fn verify_code(
     request: HttpRequest,
     id: RequestId,
     edge: web::Data<Edge>,
-    body: web::Bytes,
+    Body(shown): Body<CodeShown>,
 ) -> Result<HttpResponse, Refusal> {
-    let shown: CodeShown = read(&body)?;
     let code = need("code", shown.code)?;
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let address = edge.auth.head(request.head(), peer).peer;
@@ -93,9 +92,8 @@ pub async fn rename(
     Asking(caller): Asking,
     edge: web::Data<Edge>,
     id: web::Path<String>,
-    body: web::Bytes,
+    Body(change): Body<DeviceChange>,
 ) -> Result<HttpResponse, Refusal> {
-    let change: DeviceChange = read(&body)?;
     let device = edge.accounts.rename_device(&caller, &id, &need("name", change.name)?).await?;
     Ok(HttpResponse::Ok().json(DeviceView::from(&device)))
 }

@@ -11,11 +11,11 @@ pub(super) mod views;
 use actix_web::http::Method;
 use actix_web::web;
 
-use admin::{KeyWish, OrganizationChange, OrganizationWish, TokenWish, UserPatch, UserWish};
+use admin::{DeviceWish, KeyWish, OrganizationChange, OrganizationWish, TokenWish, UserPatch, UserWish};
 use audit::AuditWish;
 use devices::{CodeShown, CodeView, CodeWish, DeviceChange, DeviceToken};
 use tickets::{TicketView, TicketWish};
-use views::{AuditView, DeviceView, KeyView, ListView, NewKeyView, OrganizationView, UserView};
+use views::{AuditView, DeviceView, KeyView, ListView, NewDeviceView, NewKeyView, OrganizationView, UserView};
 
 use super::described::Described;
 use super::endpoint::{Endpoint, row};
@@ -27,7 +27,7 @@ const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
 /// The gateway's own addresses stand at the root; under `/api/v1` is everything.
-pub(super) const ENDPOINTS: [Endpoint; 27] = [
+pub(super) const ENDPOINTS: [Endpoint; 28] = [
     row(POST, "/api/v1/tickets", Operation::TicketCreate, || web::to(tickets::create)).described(|| {
         Described::new("Gives a ticket: a credential in an address, for one use within seconds.")
             .body::<TicketWish>()
@@ -71,7 +71,9 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
     row(POST, "/api/v1/admin/organizations", Operation::AdminOrganizationCreate, || {
         web::to(admin::create_organization)
     })
-    .described(|| Described::new("Makes an organization.").body::<OrganizationWish>().gives::<OrganizationView>(201)),
+    .described(|| {
+        Described::new("Makes an organization.").body::<OrganizationWish>().gives::<OrganizationView>(201).kept()
+    }),
     row(PATCH, "/api/v1/admin/organizations/{id}", Operation::AdminOrganizationDisable, || {
         web::to(admin::update_organization)
     })
@@ -90,6 +92,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .query::<body::Listed>(&body::ORGANIZATION)
             .body::<UserWish>()
             .gives::<UserView>(201)
+            .kept()
     }),
     row(PATCH, "/api/v1/admin/users/{id}", Operation::AdminUserUpdate, || web::to(admin::update_user)).described(
         || {
@@ -104,12 +107,14 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             Described::new("Shuts a user out, or lets it in again.")
                 .query::<body::Listed>(&body::ORGANIZATION)
                 .gives::<UserView>(200)
+                .kept()
         }),
     row(POST, "/api/v1/admin/users/{id}/enable", Operation::AdminUserDisable, || web::to(admin::enable_user))
         .described(|| {
             Described::new("Shuts a user out, or lets it in again.")
                 .query::<body::Listed>(&body::ORGANIZATION)
                 .gives::<UserView>(200)
+                .kept()
         }),
     row(GET, "/api/v1/admin/keys", Operation::AdminKeyList, || web::to(admin::keys)).described(|| {
         Described::new("Lists the API keys of the organization.")
@@ -121,6 +126,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .query::<body::Listed>(&body::ORGANIZATION)
             .body::<KeyWish>()
             .gives::<NewKeyView>(201)
+            .shown_once()
     }),
     row(DELETE, "/api/v1/admin/keys/{id}", Operation::AdminKeyRevoke, || web::to(admin::revoke_key)).described(|| {
         Described::new("Revokes an API key.").query::<body::Listed>(&body::ORGANIZATION).gives_nothing(204)
@@ -130,6 +136,14 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
             .query::<body::Listed>(&body::OF_USER)
             .gives::<ListView<DeviceView>>(200)
     }),
+    row(POST, "/api/v1/admin/devices", Operation::AdminDeviceCreate, || web::to(admin::create_device)).described(
+        || {
+            Described::new("Makes a device without a pairing code; its token is shown this once.")
+                .query::<body::Listed>(&body::ORGANIZATION)
+                .body::<DeviceWish>()
+                .gives::<NewDeviceView>(201)
+        },
+    ),
     row(DELETE, "/api/v1/admin/devices/{id}", Operation::AdminDeviceRevoke, || web::to(admin::revoke_device))
         .described(|| {
             Described::new("Removes a device.").query::<body::Listed>(&body::ORGANIZATION).gives_nothing(204)
@@ -140,6 +154,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
                 .query::<body::Listed>(&body::ORGANIZATION)
                 .body::<TokenWish>()
                 .gives_nothing(204)
+                .kept()
         },
     ),
     row(GET, "/api/v1/admin/audit", Operation::AdminAudit, || web::to(audit::list)).described(|| {

@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::body::{need, read};
+use super::body::need;
 use crate::auth::Route;
 use crate::domain::command::Caller;
 use crate::domain::policy::{self, Operation};
 use crate::error::Fault;
 use crate::http::endpoint::Asking;
+use crate::http::request::Body;
 use crate::http::{Edge, Refusal};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,9 +40,8 @@ pub async fn create(
     request: HttpRequest,
     Asking(caller): Asking,
     edge: web::Data<Edge>,
-    body: web::Bytes,
+    Body(wish): Body<TicketWish>,
 ) -> Result<HttpResponse, Refusal> {
-    let wish: TicketWish = read(&body)?;
     let route = need("route", wish.route)?;
     let caller = match wish.organization_id {
         Some(other) if other != caller.principal.organization.as_str() => {
@@ -60,7 +60,8 @@ pub async fn create(
 async fn elsewhere(request: &HttpRequest, edge: &Edge, caller: Caller, other: &str) -> Result<Caller, Fault> {
     let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
     let head = edge.auth.head(request.head(), peer);
-    let principal = edge.auth.find_in(&head, Route::Rest, Some(other)).await?;
-    policy::allow(&principal, Operation::TicketCreate)?;
+    let found = edge.auth.find_in(&head, Route::Rest, Some(other)).await;
+    let judged = found.and_then(|there| policy::allow(&there, Operation::TicketCreate).map(|()| there));
+    let principal = judged.inspect_err(|fault| edge.auth.refused_caller(&caller, Operation::TicketCreate, fault))?;
     Ok(Caller { principal: Arc::new(principal), ..caller })
 }

@@ -119,6 +119,14 @@ pub struct NewKeyView {
     pub key: String,
 }
 
+/// A device that was just made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NewDeviceView {
+    pub id: String,
+    /// The device's own credential. It is shown this once.
+    pub token: String,
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceView {

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Answer, Query, ask, shown};
 use crate::domain::admin::{AdminCommand, Notice};
@@ -11,7 +12,8 @@ use crate::domain::channel::Channel;
 use crate::error::Fault;
 use crate::http::api::written;
 use crate::http::endpoint::{Asking, HubHandle};
-use crate::http::identity::body::{need, read};
+use crate::http::identity::body::need;
+use crate::http::request::Body;
 use crate::http::{Edge, Refusal};
 
 /// An event for an application channel.
@@ -21,9 +23,10 @@ pub(super) struct Publication {
     channel: Option<String>,
     /// 1 to 128 bytes; none of the hub's own names.
     event: Option<String>,
-    /// `null` where it is left out.
+    /// `null` where it is left out; passed on letter for letter.
     #[serde(default)]
-    data: Value,
+    #[schemars(with = "Value")]
+    data: Option<Box<RawValue>>,
 }
 
 /// What is to be told.
@@ -77,11 +80,11 @@ pub(super) async fn publish(
     Asking(caller): Asking,
     hub: HubHandle,
     edge: web::Data<Edge>,
-    (asked, body): (Query, web::Bytes),
+    (asked, Body(wish)): (Query, Body<Publication>),
 ) -> Answer {
-    let wish: Publication = read(&body)?;
     let (channel, event) = (need("channel", wish.channel)?, need("event", wish.event)?);
-    let command = AdminCommand::Publish { channel, event, data: wish.data.to_string().into() };
+    let data = wish.data.map_or_else(|| "null".into(), |data| data.get().into());
+    let command = AdminCommand::Publish { channel, event, data };
     shown(ask(caller, (&hub, &edge), &asked, command).await?)
 }
 
@@ -89,9 +92,9 @@ pub(super) async fn broadcast(
     Asking(caller): Asking,
     hub: HubHandle,
     edge: web::Data<Edge>,
-    (asked, body): (Query, web::Bytes),
+    (asked, Body(wish)): (Query, Body<Announcement>),
 ) -> Answer {
-    let command = AdminCommand::Broadcast(read::<Announcement>(&body)?.notice()?);
+    let command = AdminCommand::Broadcast(wish.notice()?);
     shown(ask(caller, (&hub, &edge), &asked, command).await?)
 }
 
@@ -99,8 +102,8 @@ pub(super) async fn broadcast_all(
     Asking(caller): Asking,
     hub: HubHandle,
     edge: web::Data<Edge>,
-    (asked, body): (Query, web::Bytes),
+    (asked, Body(wish)): (Query, Body<Announcement>),
 ) -> Answer {
-    let command = AdminCommand::BroadcastAll(read::<Announcement>(&body)?.notice()?);
+    let command = AdminCommand::BroadcastAll(wish.notice()?);
     shown(ask(caller, (&hub, &edge), &asked, command).await?)
 }

@@ -140,18 +140,21 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
             .query::<LooksLike>(WHERE)
             .body::<Publication>()
             .gives::<PublishedView>(200)
+            .kept()
     }),
     row(POST, "/api/v1/admin/broadcast", Operation::AdminBroadcast, || web::to(channels::broadcast)).described(|| {
         Described::new("Tells all who listen to the organization's channel.")
             .query::<LooksLike>(WHERE)
             .body::<Announcement>()
             .gives::<ToldView>(200)
+            .kept()
     }),
     row(POST, "/api/v1/admin/broadcast/all", Operation::AdminBroadcastAll, || web::to(channels::broadcast_all))
         .described(|| {
             Described::new("Tells all who listen to any organization's channel.")
                 .body::<Announcement>()
                 .gives::<ToldView>(200)
+                .kept()
         }),
     row(GET, "/api/v1/admin/sessions", Operation::AdminSessionList, || web::to(sessions::list)).described(|| {
         Described::new("Lists the turns that run or wait, the newest first.")
@@ -171,6 +174,7 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
                 .query::<LooksLike>(WHERE)
                 .body::<Ending>()
                 .gives::<m::TurnOutcome>(200)
+                .kept()
         }),
     row(POST, "/api/v1/admin/sessions/{sessionId}/abort", Operation::AdminSessionAbort, || web::to(sessions::abort))
         .described(|| {
@@ -178,6 +182,7 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
                 .query::<LooksLike>(WHERE)
                 .body::<Ending>()
                 .gives::<m::TurnOutcome>(200)
+                .kept()
         }),
     row(GET, "/api/v1/admin/approvals", Operation::AdminApprovalList, || web::to(sessions::approvals)).described(
         || {
@@ -193,6 +198,7 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
                 .query::<LooksLike>(WHERE)
                 .body::<Decision>()
                 .gives::<m::ToolDecided>(200)
+                .kept()
         }),
     row(GET, "/api/v1/admin/usage", Operation::AdminUsage, || web::to(usage::report)).described(|| {
         Described::new("What the organization has used, by user, agent and model.")
@@ -202,5 +208,6 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
     row(POST, "/api/v1/admin/reload", Operation::AdminReload, || web::to(reload)).described(|| {
         Described::new("Reads the configuration once more; says what holds now and what from the next start on.")
             .gives::<ReloadedView>(200)
+            .kept()
     }),
 ];

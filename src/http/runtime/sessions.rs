@@ -12,7 +12,8 @@ use crate::error::Fault;
 use crate::http::Edge;
 use crate::http::api::written;
 use crate::http::endpoint::{Asking, HubHandle};
-use crate::http::identity::body::{need, read as read_body};
+use crate::http::identity::body::need;
+use crate::http::request::Body;
 
 /// Which turn is to end.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -54,13 +55,13 @@ pub(super) async fn read(
     Ok(written(200, &request, &ask(caller, (&hub, &edge), &asked, command).await?))
 }
 
-type Target = (Query, web::Path<String>, HttpRequest, web::Bytes);
+type Target<T> = (Query, web::Path<String>, HttpRequest, Body<T>);
 
-pub(super) async fn stop(asking: Asking, hub: HubHandle, edge: web::Data<Edge>, target: Target) -> Answer {
+pub(super) async fn stop(asking: Asking, hub: HubHandle, edge: web::Data<Edge>, target: Target<Ending>) -> Answer {
     end(asking, hub, edge, target, StopKind::Stop).await
 }
 
-pub(super) async fn abort(asking: Asking, hub: HubHandle, edge: web::Data<Edge>, target: Target) -> Answer {
+pub(super) async fn abort(asking: Asking, hub: HubHandle, edge: web::Data<Edge>, target: Target<Ending>) -> Answer {
     end(asking, hub, edge, target, StopKind::Abort).await
 }
 
@@ -68,10 +69,9 @@ async fn end(
     Asking(caller): Asking,
     hub: HubHandle,
     edge: web::Data<Edge>,
-    (asked, id, request, body): Target,
+    (asked, id, request, Body(wish)): Target<Ending>,
     kind: StopKind,
 ) -> Answer {
-    let wish: Ending = read_body(&body)?;
     let turn = wish.turn_id.map(|id| TurnId::parse(&id).map_err(|_| Fault::not_found("turn"))).transpose()?;
     let command = AdminCommand::Stop { session: session(&id)?, turn, kind };
     Ok(written(200, &request, &ask(caller, (&hub, &edge), &asked, command).await?))
@@ -91,9 +91,8 @@ pub(super) async fn decide(
     Asking(caller): Asking,
     hub: HubHandle,
     edge: web::Data<Edge>,
-    (asked, id, request, body): Target,
+    (asked, id, request, Body(wish)): Target<Decision>,
 ) -> Answer {
-    let wish: Decision = read_body(&body)?;
     let approved = need("approved", wish.approved)?;
     let request_id = ApprovalId::parse(&id).map_err(|_| Fault::not_found("approval"))?;
     let command = AdminCommand::Decide { request: request_id, approved, reason: wish.reason };

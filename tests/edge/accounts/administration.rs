@@ -179,10 +179,9 @@ fn a_token_is_taken_back_by_itself_by_name_or_with_all_others() {
     let revoke = |body: Value| house.ask(&admin, "POST", "/api/v1/admin/tokens/revoke", body).status();
     assert_eq!(revoke(json!({ "token": one })), 204);
     assert_eq!((house.whoami(&one), house.whoami(&two).is_ok()), (Err(401), true));
-    use base64::Engine;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(two.split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    assert_eq!(revoke(json!({ "tokenId": claims["jti"] })), 204);
+    let owner = house.jwt("acme", "owner", "owner");
+    let by_name = json!({ "tokenId": name_of(&two) });
+    assert_eq!(house.ask(&owner, "POST", "/api/v1/admin/tokens/revoke", by_name).status(), 204);
     assert_eq!((house.whoami(&two), house.whoami(&three).is_ok()), (Err(401), true));
     assert_eq!(revoke(json!({})), 400);
     assert_eq!(revoke(json!({ "token": "nonsense" })), 400);
@@ -192,6 +191,67 @@ fn a_token_is_taken_back_by_itself_by_name_or_with_all_others() {
     assert_eq!(house.whoami(&three), Err(401));
     assert!(house.whoami(key["key"].as_str().unwrap()).is_ok(), "keys are no sign-ins");
     assert!(house.whoami(&admin).is_ok());
+}
+
+/// A token's `jti`.
+fn name_of(token: &str) -> Value {
+    use base64::Engine;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&claims).unwrap()["jti"].clone()
+}
+
+#[test]
+fn an_admin_ends_no_token_of_an_owner() {
+    let house = House::new(&[NOW]);
+    let (admin, owner) = (house.jwt("acme", "admin", "admin"), house.jwt("acme", "owner", "owner"));
+    let revoke = |body: Value| house.ask(&admin, "POST", "/api/v1/admin/tokens/revoke", body).status();
+    assert_eq!(revoke(json!({ "token": owner })), 403);
+    assert_eq!(revoke(json!({ "tokenId": name_of(&owner) })), 403);
+    assert!(house.whoami(&owner).is_ok());
+    let record = house.get(&owner, "/api/v1/admin/audit?action=admin.tokens.revoke").json();
+    let outcomes: Vec<&Value> = record["items"].as_array().unwrap().iter().map(|row| &row["outcome"]).collect();
+    assert_eq!(outcomes, ["refused", "refused"], "{record}");
+}
+
+#[test]
+fn a_device_is_made_without_a_code_and_has_no_more_than_its_maker() {
+    let house = House::new(&[NOW]);
+    let (admin, owner) = (house.jwt("acme", "admin", "admin"), house.jwt("acme", "owner", "owner"));
+    house.jwt("acme", "ann", "member");
+    let make = |token: &str, body: Value| house.ask(token, "POST", "/api/v1/admin/devices", body);
+    let made = make(&admin, json!({ "user": "ann", "name": " wall " }));
+    assert_eq!(made.status(), 201, "{}", made.0);
+    let made = made.json();
+    let fields: Vec<&String> = made.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["id", "token"]);
+    let token = made["token"].as_str().unwrap();
+    let seen = house.whoami(token).unwrap();
+    assert_eq!([&seen["user"], &seen["role"], &seen["credential"]], ["ann", "member", "device"]);
+    // It stays what it was made as, and makes none itself.
+    house.jwt("acme", "ann", "owner");
+    assert_eq!(house.whoami(token).unwrap()["role"], "member");
+    assert_eq!(make(token, json!({ "user": "ann", "name": "x" })).status(), 403);
+    let own = make(&owner, json!({ "name": "mine" })).json();
+    assert_eq!(house.whoami(own["token"].as_str().unwrap()).unwrap()["role"], "owner");
+
+    assert_eq!(make(&admin, json!({ "user": "owner", "name": "x" })).status(), 403);
+    assert_eq!(make(&admin, json!({ "user": "nobody", "name": "x" })).status(), 404);
+    for body in [json!({ "user": "ann" }), json!({ "user": "ann", "name": " " })] {
+        let refused = make(&admin, body);
+        assert_eq!((refused.status(), &refused.json()["error"]["details"]["field"]), (400, &json!("name")));
+    }
+    let record = house.get(&owner, "/api/v1/admin/audit?action=admin.devices.create").json();
+    // The device's own try was refused at the door, and is counted there.
+    let judged = record["items"].as_array().unwrap().iter().filter(|row| row["details"]["user"].is_string());
+    let rows: Vec<(&Value, &Value)> = judged.map(|row| (&row["outcome"], &row["details"]["user"])).collect();
+    let (refused, done) = (json!("refused"), Value::Null);
+    let (ann, nobody, owner_row) = (json!("ann"), json!("nobody"), json!("owner"));
+    assert_eq!(rows, [(&refused, &nobody), (&refused, &owner_row), (&done, &owner_row), (&done, &ann)], "{record}");
+    assert!(!record.to_string().contains(token));
+
+    let path = format!("/api/v1/admin/devices/{}", made["id"].as_str().unwrap());
+    assert_eq!(house.ask(&owner, "DELETE", &path, Value::Null).status(), 204);
+    assert_eq!(house.whoami(token), Err(401));
 }
 
 #[test]

@@ -131,7 +131,8 @@ async fn the_row_is_on_disk_before_the_effect_begins() {
         credential: Credential::Operator,
         expires_at: None,
     };
-    let caller = Caller { principal: Arc::new(principal), request_id: "r".into(), origin: "test".into() };
+    let (principal, request_id, origin) = (Arc::new(principal), "r".into(), "test".into());
+    let caller = Caller { principal, request_id, origin, address: None };
 
     // After each commit: how many rows the record has, and which role the user has.
     let seen = Arc::new(Mutex::new(Vec::new()));

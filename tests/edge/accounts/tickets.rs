@@ -122,7 +122,7 @@ fn case_52_a_ticket_ends_with_what_it_was_made_with() {
 }
 
 #[test]
-fn case_52_a_used_ticket_stays_used_after_a_restart_and_an_unused_one_is_good_once() {
+fn case_52_no_ticket_is_good_after_a_restart() {
     let house = House::new(&[("SWITCHBOARD_AUTH__TICKET_SECONDS", "300")]);
     let owner = house.jwt("default", "owner", "owner");
     let key = house.ask(&owner, "POST", "/api/v1/admin/keys", json!({ "name": "ci" })).json();
@@ -133,6 +133,8 @@ fn case_52_a_used_ticket_stays_used_after_a_restart_and_an_unused_one_is_good_on
     drop(hub);
     let house = House { hub: Hub::start(&data.path(), &[]), data };
     assert_eq!(house.knock(&format!("/ws?ticket={used}"), &[]), 401);
-    assert_eq!(house.knock(&format!("/ws?ticket={unused}"), &[]), 101);
     assert_eq!(house.knock(&format!("/ws?ticket={unused}"), &[]), 401);
+    // The credential that made them is as good as before.
+    let fresh = house.ticket(key, "/ws");
+    assert_eq!(house.knock(&format!("/ws?ticket={fresh}"), &[]), 101);
 }

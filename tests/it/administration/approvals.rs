@@ -36,6 +36,12 @@ fn an_administrators_answer_counts_once_and_is_told_to_all() {
         assert_eq!(ann.post(&format!("/api/v1/approvals/{request}"), yes.clone()).await.status, 403);
         assert_eq!(items(&ann, APPROVALS).await.len(), 2);
 
+        // A reason is as long as on the ordinary way, and what is longer is not even written down.
+        let long = json!({"approved": true, "reason": "x".repeat(4097)});
+        let refused = ann.post(&format!("{APPROVALS}/{request}"), long).await;
+        assert_eq!((refused.status, refused.code().as_str()), (413, "too_large"));
+        assert_eq!(refused.json()["error"]["details"]["field"], "reason");
+
         let decided = ann.ok("POST", &format!("{APPROVALS}/{request}"), yes).await;
         let answer = |applied: bool| json!({"requestId": request, "applied": applied, "approved": true, "state": "approved", "by": "ann"});
         assert_eq!(decided, answer(true));

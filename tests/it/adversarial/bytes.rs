@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::scene::Scene;
 use crate::limits::raw::{answer, knock};
-use crate::support::{HubOptions, run};
+use crate::support::{Hub, HubOptions, exchange, run};
 
 const HERE: &str = "127.0.0.1";
 const DEFLATE: (&str, &str) = ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
@@ -107,6 +107,22 @@ fn case_15_an_enormous_length_before_anybody_vouches_for_it() {
         }
         let token = scene.token();
         scene.unharmed(&[("/ws", "unauthorized")], &[&token]).await;
+    });
+}
+
+/// Anybody can send it: what it is worth in the log is nothing.
+#[test]
+fn what_is_no_http_is_no_error_in_the_log() {
+    run(async {
+        let mut hub = Hub::start(HubOptions::default());
+        for bytes in ["nonsense\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nhost\u{1}: x\r\n\r\n"] {
+            let said = exchange(&hub.address, bytes).await;
+            assert!(said.starts_with("HTTP/1.1 400 "), "{bytes:?}: {said}");
+        }
+        assert!(hub.terminate().success());
+        let loud = |line: &&String| line.contains("\"level\":\"ERROR\"") || line.contains("\"level\":\"WARN\"");
+        let log = hub.log();
+        assert_eq!(log.iter().filter(loud).collect::<Vec<_>>(), Vec::<&String>::new());
     });
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::scene::{audit, refused_callers, told};
 use crate::resume::{since, talked};
 use crate::support::{Client, Hub, HubOptions, run};
 
@@ -143,7 +144,7 @@ async fn refused(client: &mut Client, channel: &str, position: &Value) -> String
 #[test]
 fn case_18_nobody_listens_to_what_is_anothers() {
     run(async {
-        let hub = Hub::start(HubOptions::default().set("SWITCHBOARD_SERVER__WORKERS", 2));
+        let mut hub = Hub::start(HubOptions::default().set("SWITCHBOARD_SERVER__WORKERS", 2));
         let mut alice = Client::connect(&hub.address, &hub.token("alice", "acme", "member")).await;
         let (session, channel, (epoch, seq)) = talked(&mut alice).await;
         let project = alice.call("projects.create", json!({"name": "p"})).await["id"].clone();
@@ -178,6 +179,16 @@ fn case_18_nobody_listens_to_what_is_anothers() {
             let heard = client.until_pong().await;
             assert!(heard.iter().all(|frame| frame["channel"] == "app:own"), "{heard:?}");
         }
+        // And it is written down who tried, in their own organization's log.
+        assert!(hub.terminate().success());
+        let tried = ["channels.subscribe", "channels.presence", "channels.history"];
+        let (private, foreign) = (tried.map(|what| (what, "forbidden")), tried.map(|what| (what, "not_found")));
+        let mut wanted = told("alice@rival", &foreign);
+        for who in ["bob@acme", "ann@acme", "bob@rival"] {
+            wanted.extend(told(who, &private));
+        }
+        wanted.extend(told("bob@rival", &foreign));
+        assert_eq!(refused_callers(&audit(&hub).await), wanted);
     });
 }
 

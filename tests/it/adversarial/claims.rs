@@ -99,8 +99,12 @@ fn case_10_what_a_client_says_of_itself_counts_for_nothing() {
         let gone =
             Http::new(&address, &token).delete(&format!("/api/v1/sessions/{}", session.as_str().expect("an id"))).await;
         assert_eq!(gone.status, 200);
-        let rows = ["admin.users.list", "admin.organizations.list", "health.detailed", "session.get", "/ws"];
-        scene.unharmed(&rows.map(|what| (what, "forbidden")), &[&token]).await;
+        let mut rows = ["admin.users.list", "admin.organizations.list", "health.detailed", "session.get", "/ws"]
+            .map(|what| (what, "forbidden"))
+            .to_vec();
+        rows.extend([("sessions.get", "forbidden"), ("channels.subscribe", "forbidden")]);
+        rows.push(("channels.subscribe", "not_found"));
+        scene.unharmed(&rows, &[&token]).await;
     });
 }
 

@@ -95,7 +95,7 @@ fn case_4_a_rebound_name_gets_nothing() {
         }
         let rows =
             ["/", "/health", "/ready", "/metrics", "/sign-in", "/api/v1/session", "/sessions", "an unknown address"];
-        let rows = rows.into_iter().chain(["/ws", "/ws/client", "/nowhere"]).map(|what| (what, "forbidden"));
+        let rows = rows.into_iter().chain(["/ws", "/ws/client"]).map(|what| (what, "forbidden"));
         scene.unharmed(&rows.collect::<Vec<_>>(), &[&token]).await;
     });
 }
@@ -140,6 +140,24 @@ fn case_4_there_is_one_name_and_it_is_there() {
         let said = ask("GET /health HTTP/1.0\r\n".to_owned()).await;
         assert!(said.starts_with("HTTP/1.0 200 ") || said.starts_with("HTTP/1.1 200 "), "{said}");
         scene.unharmed(&[("/health", "forbidden")], &[]).await;
+    });
+}
+
+/// `GET http://evil.example/ws HTTP/1.1`: what a page sends through a proxy that it was told to use.
+#[test]
+fn case_4_an_upgrade_whose_target_names_another_server_gets_nothing() {
+    run(async {
+        let scene = Scene::new(HubOptions::default()).await;
+        let (address, token) = (scene.address().to_owned(), scene.token());
+        for door in ["ws", "ws/client"] {
+            let path = |server: &str| format!("http://{server}/{door}?token={token}");
+            for server in ["evil.example", "evil.example:4096", "127.0.0.1.evil.example", "localhost@evil.example"] {
+                let refused = knock(HERE, &address, &path(server), &[]).await.expect_err("nobody came in");
+                assert_refused(&refused, 421, "forbidden", server);
+            }
+            assert!(knock(HERE, &address, &path(&address), &[]).await.is_ok(), "its own name is fine");
+        }
+        scene.unharmed(&[("/ws", "forbidden"), ("/ws/client", "forbidden")], &[&token]).await;
     });
 }
 

@@ -1,5 +1,6 @@
 //! A hub at work that is attacked, and what must hold afterwards.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -82,8 +83,7 @@ impl Scene {
         assert!(self.hub.terminate().success());
         let log = self.hub.log();
         assert!(log.iter().any(|line| line.contains("\"level\":\"DEBUG\"")), "the log is at debug");
-        let query = AuditQuery { limit: 1000, ..AuditQuery::default() };
-        let rows = Identity::of(&self.hub.folder()).0.audit_of_hub(query).await.expect("the store answers").items;
+        let rows = audit(&self.hub).await;
         for secret in secrets.iter().chain([&SECRET]).filter(|secret| !secret.is_empty()) {
             assert_eq!(log.iter().find(|line| line.contains(secret)), None, "{secret} is in the log");
             let told = rows.iter().find(|row| format!("{:?}", row.entry).contains(secret));
@@ -91,6 +91,27 @@ impl Scene {
         }
         rows
     }
+}
+
+/// The audit log of all organizations.
+pub async fn audit(hub: &Hub) -> Vec<StoredAudit> {
+    let query = AuditQuery { limit: 1000, ..AuditQuery::default() };
+    Identity::of(&hub.folder()).0.audit_of_hub(query).await.expect("the store answers").items
+}
+
+/// What callers who are known were refused by the hub: `user@organization`, what they asked, the code.
+pub fn refused_callers(rows: &[StoredAudit]) -> BTreeSet<(String, String, String)> {
+    let told = |StoredAudit { entry, .. }: &StoredAudit| {
+        let (organization, actor) = (entry.organization.as_ref()?, entry.actor.as_ref()?);
+        let code = entry.details["code"].as_str().filter(|_| entry.outcome.as_deref() == Some("refused"))?;
+        Some((format!("{actor}@{organization}"), entry.action.clone(), code.to_owned()))
+    };
+    rows.iter().filter_map(told).collect()
+}
+
+/// The same as it must be.
+pub fn told(who: &str, refusals: &[(&str, &str)]) -> BTreeSet<(String, String, String)> {
+    refusals.iter().map(|(action, code)| (who.to_owned(), (*action).to_owned(), (*code).to_owned())).collect()
 }
 
 /// The secret of the tests where the hub keeps its own: so the command line signs with it too.

@@ -70,6 +70,24 @@ fn case_1_no_token_an_empty_one_and_a_wrong_one_are_no_token_at_any_socket() {
     });
 }
 
+/// The audit log only grows: strangers must not choose what stands in it, nor how much.
+#[test]
+fn what_strangers_knock_at_is_one_row_whatever_they_call_it() {
+    run(async {
+        let scene = Scene::new(HubOptions::default()).await;
+        let address = scene.address().to_owned();
+        let long = format!("/{}", "x".repeat(2000));
+        for path in ["/door-1", "/door-2", "/ws/", "/%77s", "/ws/agent", &long] {
+            let answer = knock(HERE, &address, path, &[]).await.expect_err("nobody came in");
+            assert_refused(&answer, 404, "not_found", path);
+            let answer = knock(HERE, &address, path, &[("host", "evil.example")]).await.expect_err("nobody came in");
+            assert_refused(&answer, 421, "forbidden", path);
+        }
+        let rows = [("an unknown address", "not_found"), ("an unknown address", "forbidden")];
+        scene.unharmed(&rows, &["door-1", "door-2", "%77s", "xxxx"]).await;
+    });
+}
+
 #[test]
 fn case_1_no_token_an_empty_one_and_a_wrong_one_are_no_token_over_http() {
     run(async {

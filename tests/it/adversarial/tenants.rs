@@ -1,9 +1,11 @@
 //! What one organization has, another neither finds nor counts nor guesses.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use switchboard::domain::ids::{DeviceId, KeyId, SystemSource};
 
-use super::scene::Scene;
+use super::scene::{Scene, refused_callers, told};
 use crate::support::{Answer, Client, Http, Hub, HubOptions, Identity, run};
 
 /// Stands in everything that acme wrote.
@@ -135,7 +137,87 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
             let answer = alice.ok("GET", &path, Value::Null).await;
             assert!(answer.to_string().contains(id.as_str()) && !answer.to_string().contains("revokedAt"), "{answer}");
         }
-        scene.silent(&[]).await;
+        // Nothing of it is in acme's log, and all of it in the log of those who tried.
+        let rows = refused_callers(&scene.silent(&[]).await);
+        let asked = [
+            "sessions.get",
+            "sessions.delete",
+            "channels.subscribe",
+            "messages.list",
+            "projects.get",
+            "sessions.share",
+            "sessions.resume",
+            "messages.update",
+            "turns.get",
+            "messages.stop",
+            "messages.abort",
+            "messages.cancel",
+            "messages.send",
+            "approvals.list",
+            "tools.approve",
+        ];
+        let mut wanted = BTreeSet::new();
+        for who in ["mallory@rival", "bystander@rival"] {
+            wanted.extend(told(who, &asked.map(|what| (what, "not_found"))));
+        }
+        assert_eq!(rows, wanted);
+    });
+}
+
+/// Methods that name a session.
+const ON_SESSIONS: [&str; 12] = [
+    "sessions.get",
+    "sessions.delete",
+    "sessions.archive",
+    "sessions.pause",
+    "sessions.resume",
+    "messages.list",
+    "messages.stop",
+    "messages.abort",
+    "messages.cancel",
+    "messages.retry",
+    "approvals.list",
+    "todos.get",
+];
+
+#[test]
+fn case_25_whatever_is_refused_to_somebody_is_written_down_by_whatever_door() {
+    run(async {
+        let scene = Scene::new(HubOptions::default()).await;
+        let private = scene.session.clone();
+        let (mut wanted, mut refuse) = (BTreeSet::new(), Vec::new());
+        for (user, organization, code) in [("ann", "acme", "forbidden"), ("ann", "rival", "not_found")] {
+            let token = scene.hub.token(user, organization, "owner");
+            let mut client = Client::connect(scene.address(), &token).await;
+            for method in ON_SESSIONS {
+                assert_eq!(client.refused(method, json!({"sessionId": private})).await, code, "{method}");
+                refuse.push((method, code));
+            }
+            let http = Http::new(scene.address(), &token);
+            let read = http.get(&format!("/api/v1/sessions/{private}/turns/turn_{:032}", 0)).await;
+            assert_eq!(read.code(), code);
+            let sent = http.post(&format!("/sessions/{private}/messages"), json!({"content": "x"})).await;
+            assert_eq!(sent.code(), code);
+            refuse.extend([("turns.get", code), ("channels.subscribe", code)]);
+            let elsewhere = http.post("/api/v1/tickets", json!({"route": "/ws", "organizationId": "nowhere"})).await;
+            assert_eq!(elsewhere.code(), "forbidden");
+            refuse.push(("tickets.create", "forbidden"));
+            wanted.extend(told(&format!("{user}@{organization}"), &refuse));
+            refuse.clear();
+        }
+        // By the role alone, also where nothing is named; and what nobody may publish.
+        let mut viewer = Client::connect(scene.address(), &scene.hub.token("vic", "acme", "viewer")).await;
+        assert_eq!(viewer.refused("sessions.create", json!({})).await, "forbidden");
+        viewer.send(json!({"type": "publish", "channel": "app:news", "event": "e", "data": 1, "id": "p"})).await;
+        assert_eq!(viewer.find(|f| f["id"] == "p").await["code"], "forbidden");
+        wanted.extend(told("vic@acme", &[("sessions.create", "forbidden"), ("channels.publish", "forbidden")]));
+        // What is one's own and not there is no refusal.
+        let mut owner = Client::connect(scene.address(), &scene.hub.token("olga", "acme", "member")).await;
+        let own = owner.session().await;
+        let nothing = json!({"sessionId": own, "turnId": "turn_01930000000070008000000000000000"});
+        assert_eq!(owner.refused("messages.stop", nothing).await, "not_found");
+        assert_eq!(owner.refused("agents.get", json!({"agent": "nobody"})).await, "not_found");
+        assert_eq!(refused_callers(&scene.silent(&[]).await), wanted);
     });
 }
 

@@ -238,7 +238,7 @@ fn bad_flat_frames_get_a_flat_error() {
         let token = hub.token("alice", "acme", "member");
         let mut client = Client::connect(&hub.address, &token).await;
         for (frame, field) in [
-            (json!({"type": "message"}), Value::Null),
+            (json!({"type": "message"}), json!("content")),
             (json!({"type": "message", "content": ""}), json!("content")),
             (json!({"type": "message", "content": 5}), json!("content")),
             (json!({"type": "message", "content": "x", "attachments": "x"}), json!("attachments")),

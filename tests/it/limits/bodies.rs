@@ -1,11 +1,13 @@
 //! Requests that come slowly, packed, or with two lengths.
 
+use switchboard::domain::policy::Least;
+use switchboard::http::table;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep};
 
 use super::raw::{answer, send};
-use crate::support::{Client, Hub, HubOptions, run};
+use crate::support::{Client, Http, Hub, HubOptions, run};
 
 async fn connect(hub: &Hub) -> TcpStream {
     TcpStream::connect(&hub.address).await.expect("a connection")
@@ -31,7 +33,7 @@ fn case_56_a_body_of_a_byte_now_and_then_is_cut() {
     run(async {
         let hub = Hub::start(HubOptions::default().config("[limits]\nbody_seconds = 1\nhead_seconds = 1"));
         let mut socket = connect(&hub).await;
-        let head = format!("POST /sign-in HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n", hub.address);
+        let head = format!("POST /sign-in HTTP/1.1\r\nhost: {}\r\ncontent-length: 10000\r\n\r\n", hub.address);
         socket.write_all(head.as_bytes()).await.expect("it is sent");
         let said = drip(socket, b"x").await;
         assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("\"the request came too slowly\""), "{said}");
@@ -45,10 +47,10 @@ fn case_56_a_body_that_nobody_reads_is_cut_too() {
         let hub = Hub::start(HubOptions::default().config("[limits]\nbody_seconds = 1\nhead_seconds = 1"));
         for length in ["content-length: 1000000", "transfer-encoding: chunked"] {
             let mut socket = connect(&hub).await;
-            let head = format!("POST /sign-out HTTP/1.1\r\nhost: {}\r\n{length}\r\n\r\n", hub.address);
+            let head = format!("POST /sessions HTTP/1.1\r\nhost: {}\r\n{length}\r\n\r\n", hub.address);
             socket.write_all(head.as_bytes()).await.expect("it is sent");
             let said = drip(socket, b"1\r\nx\r\n").await;
-            assert!(said.starts_with("HTTP/1.1 204 "), "{length}: {said}");
+            assert!(said.starts_with("HTTP/1.1 401 "), "{length}: {said}");
         }
     });
 }
@@ -146,6 +148,47 @@ fn case_66_a_packed_body_is_refused_and_never_unpacked() {
         assert!(hub.resident().saturating_sub(before) < 16 << 20);
         let plain = [("content-encoding", "identity")];
         assert_eq!(send(&hub.address, "POST", "/sign-in", &plain, r#"{"code":"x"}"#).await.status, 401);
+    });
+}
+
+/// Who vouches for nobody sends a code, a token or a password, and nothing that would have to be held in memory.
+#[test]
+fn case_66_a_strangers_body_is_16_kib_at_most() {
+    run(async {
+        let hub = Hub::start(HubOptions::default().config("[limits]\nhead_seconds = 1"));
+        let open: Vec<_> = table()
+            .into_iter()
+            .filter(|row| row.operation.rule().least == Least::Anyone && !row.method.is_safe())
+            .map(|row| (row.method.to_string(), row.path))
+            .collect();
+        for known in ["/sign-in", "/sign-out", "/pairing/verify", "/api/v1/pairing/verify"] {
+            assert!(open.contains(&("POST".to_owned(), known)), "{known}: {open:?}");
+        }
+        // A header does not make a stranger somebody.
+        let headers = [("content-type", "application/json"), ("authorization", "Bearer x")];
+        for (method, path) in &open {
+            let body = |bytes: usize| format!(r#"{{"code":"{}"}}"#, "x".repeat(bytes - 11));
+            let fits = send(&hub.address, method, path, &headers, &body(16 << 10)).await;
+            assert_ne!(fits.status, 413, "{path}: {}", fits.head);
+            let refused = send(&hub.address, method, path, &headers, &body((16 << 10) + 1)).await;
+            assert_eq!((refused.status, refused.code()), (413, "too_large"), "{path}: {}", refused.head);
+            assert!(refused.text.contains("the body is longer than 16384 bytes"), "{path}: {}", refused.text);
+            // By what its head says, before any of it is there; and without a word of the head, once it is too long.
+            let head = |length: &str| format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{length}\r\n\r\n");
+            let mut socket = connect(&hub).await;
+            socket.write_all(head("content-length: 16385").as_bytes()).await.expect("it is sent");
+            assert_eq!(answer(&mut socket).await.status, 413, "{path}");
+            let mut socket = connect(&hub).await;
+            let chunk = format!("4001\r\n{}\r\n", "x".repeat(0x4001));
+            let text = format!("{}{chunk}0\r\n\r\n", head("transfer-encoding: chunked\r\nconnection: close"));
+            socket.write_all(text.as_bytes()).await.expect("it is sent");
+            assert_eq!(answer(&mut socket).await.status, 413, "{path}");
+        }
+        // Who is known may say more.
+        let http = Http::new(&hub.address, &hub.token("alice", "acme", "member"));
+        let title = "x".repeat(100);
+        let long = format!(r#"{{"title":"{title}","more":"{}"}}"#, "x".repeat(32 << 10));
+        assert_eq!(http.send("POST", "/api/v1/sessions", &[], long.as_bytes()).await.status, 201);
     });
 }
 

@@ -99,6 +99,12 @@ fn tries_to_sign_in_are_few() {
         let headers = [("authorization", "Bearer x"), ("x-forwarded-for", "192.0.2.77")];
         send(&hub.address, "POST", "/sign-in", &headers, body).await.assert_limited();
         assert_eq!(send(&hub.address, "GET", "/sign-in", &[], "").await.status, 200);
+        // Nor does another spelling of the address: the router reads it as the same one.
+        for spelling in ["/sign%2Din", "/sign%2din", "/%73ign-in", "/%73%69%67%6e-in?x=1"] {
+            for headers in [&[][..], &headers] {
+                send(&hub.address, "POST", spelling, headers, body).await.assert_limited();
+            }
+        }
         assert_eq!(send_from("127.0.0.2", &hub.address, "POST", "/sign-in", &[], body).await.status, 401);
     });
 }

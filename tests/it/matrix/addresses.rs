@@ -24,8 +24,8 @@ GET     /api/openapi.json       describe        -
 GET     /api/docs               describe        -
 GET     /api/docs/{file:.*}     describe        -
 POST    /api/v1/tickets         tickets.create  -  {"route":"/ws"}
-POST    /pairing/codes          pairing.create  -  {"deviceName":"matrix"}
-POST    /api/v1/pairing/codes   pairing.create  -  {"deviceName":"matrix"}
+POST    /pairing/codes          pairing.create  -+partial {}
+POST    /api/v1/pairing/codes   pairing.create  -+partial {}
 POST    /pairing/verify         pairing.verify  -+partial {}
 POST    /api/v1/pairing/verify  pairing.verify  -+partial {}
 GET     /devices                devices.list    -
@@ -87,8 +87,9 @@ GET     /api/v1/admin/keys                  admin.keys.list     -+named
 POST    /api/v1/admin/keys                  admin.keys.create   -+named {"name":"matrix","user":"watched"}
 DELETE  /api/v1/admin/keys/{id}             admin.keys.revoke   key+named
 GET     /api/v1/admin/devices               admin.devices.list  -+named
+POST    /api/v1/admin/devices               admin.devices.create -+named {"name":"matrix","user":"watched"}
 DELETE  /api/v1/admin/devices/{id}          admin.devices.revoke device+named
-POST    /api/v1/admin/tokens/revoke         admin.tokens.revoke -+named {"tokenId":"matrix"}
+POST    /api/v1/admin/tokens/revoke         admin.tokens.revoke -+named+partial {}
 GET     /api/v1/admin/audit                 admin.audit         -+named
 GET     /config                             config.get      -
 GET     /api/v1/config                      config.get      -

@@ -1,6 +1,7 @@
 //! Who may do what, written down a second time: from what the hub promises, not from its own table.
 
-/// Operation · least role, `anyone` or `hub` · whether a paired device may · whose thing it concerns.
+/// Operation · least role, `anyone` or `hub` · whether a paired device may (`person`: nor an API key) · whose thing it
+/// concerns.
 ///
 /// `session-watch|steer|govern|approve`: a conversation. `own`, `organization`, `channel`, `hub`: as they say.
 const EXPECTED: &str = "
@@ -14,7 +15,7 @@ metrics.here               anyone  device  hub
 metrics                    hub     device  hub
 health.detailed            hub     device  hub
 session.get                viewer  device  own
-password.set               viewer  -       own
+password.set               viewer  person  own
 tickets.create             viewer  device  own
 pairing.create             member  -       own
 pairing.verify             anyone  device  hub
@@ -81,6 +82,7 @@ admin.keys.list            admin   -       organization
 admin.keys.create          admin   -       organization
 admin.keys.revoke          admin   -       organization
 admin.devices.list         admin   -       organization
+admin.devices.create       admin   -       organization
 admin.devices.revoke       admin   -       organization
 admin.tokens.revoke        admin   -       organization
 admin.tokens.create        hub     -       hub
@@ -98,6 +100,8 @@ pub struct Expected {
     pub operation: &'static str,
     pub least: &'static str,
     pub device: bool,
+    /// Only somebody who signed in.
+    pub person: bool,
     pub whose: &'static str,
 }
 
@@ -105,7 +109,7 @@ pub fn all() -> Vec<Expected> {
     let row = |line: &'static str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [operation, least, device, whose] = words[..] else { panic!("not a row: {line}") };
-        Expected { operation, least, device: device == "device", whose }
+        Expected { operation, least, device: device == "device", person: device == "person", whose }
     };
     EXPECTED.lines().filter(|line| !line.is_empty()).map(row).collect()
 }

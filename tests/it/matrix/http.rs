@@ -93,6 +93,9 @@ impl Asker {
             Way::Ticket if !reads => return Outcome::Unauthorized,
             _ => {}
         }
+        if rule.person && self.way == Way::Shown(Kind::ApiKey) {
+            return Outcome::Forbidden;
+        }
         if !rule.lets_in(self.role, self.hub_admin, self.is_device()) {
             return Outcome::Forbidden;
         }

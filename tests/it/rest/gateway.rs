@@ -52,6 +52,21 @@ fn others_are_told_so_in_this_wires_words() {
     });
 }
 
+/// The router reads both as the same address; so does whatever writes the error.
+#[test]
+fn an_error_has_the_form_of_its_address_however_that_is_spelled() {
+    run(async {
+        let hub = hub();
+        let nobody = Http::anonymous(&hub.address);
+        for path in ["/%73essions/x", "/session%73/x", "/health/%64etailed", "/%74ools"] {
+            let refused = nobody.get(path).await;
+            assert_eq!((refused.status, refused.json()["error"].is_string()), (401, true), "{path}: {refused:?}");
+        }
+        let refused = nobody.get("/api/v1/%73essions").await;
+        assert_eq!((refused.status, refused.json()["error"].is_object()), (401, true), "{refused:?}");
+    });
+}
+
 #[test]
 fn case_24_another_organizations_session_is_no_session() {
     run(async {

@@ -42,7 +42,15 @@ impl Identity {
     }
 
     pub async fn hub_admin(&self, name: &str, org: &str) {
-        let changed = self.0.set_hub_admin(&organization(org), &user(name), true, SystemSource.now()).await;
+        self.administers(name, org, true).await;
+    }
+
+    pub async fn no_hub_admin(&self, name: &str, org: &str) {
+        self.administers(name, org, false).await;
+    }
+
+    async fn administers(&self, name: &str, org: &str, whole_hub: bool) {
+        let changed = self.0.set_hub_admin(&organization(org), &user(name), whole_hub, SystemSource.now()).await;
         changed.expect("it is written").expect("the user is there");
     }
 

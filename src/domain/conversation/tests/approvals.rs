@@ -101,6 +101,20 @@ fn silence_is_a_denial() {
 }
 
 #[test]
+fn what_the_hub_decides_is_on_record_and_what_a_user_decides_is_left_to_whoever_knows_them() {
+    let (mut d, turn) = with_calls(vec![verdict(ToolPolicy::Ask), verdict(ToolPolicy::Ask), verdict(ToolPolicy::Ask)]);
+    let ids: Vec<_> = d.conversation.approvals().iter().map(|a| a.id).collect();
+    d.decide(ids[0], false, "ann");
+    assert_eq!(d.rows.audit, []);
+    d.pass(30_000);
+    let rows: Vec<_> = d.rows.audit.iter().map(|row| (row.target.clone(), row.details["state"].clone())).collect();
+    assert_eq!(rows, [(Some(ids[1].to_string()), "expired".into()), (Some(ids[2].to_string()), "expired".into())]);
+    let row = &d.rows.audit[0];
+    assert_eq!((row.action.as_str(), row.origin.as_str(), &row.actor), ("tools.reject", "hub", &None));
+    assert_eq!(row.request_id, d.conversation.turn(turn).unwrap().correlation_id);
+}
+
+#[test]
 fn the_last_who_could_answer_leaves_a_grace() {
     let (mut d, turn) = with_calls(vec![verdict(ToolPolicy::Ask)]);
     d.answerers(2);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::domain::account::AuditEntry;
 use crate::domain::approval::ApprovalState;
 use crate::domain::ids::ApprovalId;
 use crate::domain::record::Stored;
@@ -19,6 +20,7 @@ pub struct Rows {
     pub todos: Vec<Todo>,
     pub indexed: BTreeSet<MessageId>,
     pub facts: Vec<Fact>,
+    pub audit: Vec<AuditEntry>,
 }
 
 impl Rows {
@@ -69,6 +71,7 @@ impl Rows {
                 self.indexed.insert(message);
             }
             Write::Fact(fact) => self.facts.push(fact),
+            Write::Audit(entry) => self.audit.push(*entry),
             Write::Alias { .. } => panic!("what a session is called is no matter of the machine"),
         }
     }
