@@ -305,21 +305,22 @@ impl<'g> Lane<'g> {
     async fn connection(&mut self, organization: &str) -> One {
         self.sockets += 1;
         let user = format!("socket-{}-{}", self.number, self.sockets);
-        let hub = &self.ground.hub;
-        listen(Client::connect(&hub.address, &hub.token(&user, organization, "viewer")).await);
-        let keeper = Http::new(&hub.address, &hub.token("keeper", organization, "admin"));
+        let ground = self.ground;
+        let address = &ground.hub.address;
+        listen(Client::connect(address, &ground.key(&user, organization, "viewer").await).await);
+        let keeper = Http::new(address, &ground.key("keeper", organization, "admin").await);
         let list = keeper.ok("GET", &format!("/api/v1/admin/connections?user={user}"), Value::Null).await;
         of_id(list["items"][0]["id"].as_str().unwrap_or_else(|| panic!("it is listed: {list}")))
     }
 
     /// A channel of that organization alone that somebody listens to.
     async fn channel(&self, organization: &str) -> String {
-        let channel = format!("app:{organization}");
-        let token = self.ground.hub.token("listener", organization, "viewer");
-        let mut client = Client::connect(&self.ground.hub.address, &token).await;
-        client.subscribe(&channel, None).await;
+        let channel = if organization == HOME { "app:here" } else { "app:there" };
+        let key = self.ground.key("listener", organization, "viewer").await;
+        let mut client = Client::connect(&self.ground.hub.address, &key).await;
+        client.subscribe(channel, None).await;
         listen(client);
-        channel
+        channel.to_owned()
     }
 
     async fn conversation(&self, asker: &Asker, relation: Relation, with_question: bool) -> One {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::join_all;
+use protocol::frames::{ApprovalResponse, ClientFrame, FlatMessage};
 use serde_json::{Value, json};
 use switchboard::domain::channel::ChannelKind;
 use tokio_tungstenite::tungstenite::Error;
@@ -88,6 +89,16 @@ fn methods() -> (Vec<Expected>, Vec<Expected>) {
     all.partition(|row| row.whose.starts_with("session-") && row.operation != "sessions.list")
 }
 
+/// What a client may send, and the walk that tries it: a new kind of frame needs one.
+fn walk_of(frame: &ClientFrame) -> &'static str {
+    match frame {
+        ClientFrame::Request(_) => "methods",
+        ClientFrame::Subscribe(_) | ClientFrame::Publish(_) => "channels",
+        ClientFrame::Message(_) | ClientFrame::ApprovalResponse(_) => "flat",
+        ClientFrame::Unsubscribe(_) | ClientFrame::Ping => "they name nothing of anybody's",
+    }
+}
+
 /// What is asked for by one after the other, with conversations of its own.
 struct Lane<'g> {
     ground: &'g Ground,
@@ -107,6 +118,27 @@ struct Asker {
 impl Asker {
     fn who(&self) -> String {
         format!("{} by {:?}, {:?}", self.role, self.subject.kind, self.opened)
+    }
+
+    /// Waits until a flat frame has done its work, which is to say this or to decide what waits; what the hub said
+    /// against it, or nothing.
+    async fn flat_done(&mut self, target: &Target, said: Option<&String>) -> Value {
+        loop {
+            let done = match said {
+                None => {
+                    let list = self.client.call("approvals.list", json!({"sessionId": target.session})).await;
+                    list["items"].as_array().is_some_and(Vec::is_empty)
+                }
+                Some(text) => {
+                    let list = self.client.call("messages.list", json!({"sessionId": target.session})).await;
+                    list.to_string().contains(text)
+                }
+            };
+            let refused = self.client.take_waiting().into_iter().find(|frame| frame["type"] == "error");
+            if done || refused.is_some() {
+                return refused.unwrap_or_default();
+            }
+        }
     }
 
     /// A call of the method; the response, and its text without the request's id.
@@ -207,6 +239,68 @@ impl<'g> Lane<'g> {
         }
     }
 
+    /// The flat form: nothing answers what is done, so that what it did is looked for.
+    async fn try_flat(&mut self, asker: &mut Asker) {
+        let (watch, steer) = (expected::of("sessions.get"), expected::of("messages.send"));
+        let approve = expected::of("tools.approve");
+        for (relation, with_question) in
+            RELATIONS.into_iter().flat_map(|relation| [(relation, false), (relation, true)])
+        {
+            let target = self.target(asker, relation, with_question).await;
+            let content = format!("flat {}", self.found.cells);
+            let frame = match with_question {
+                true => ClientFrame::ApprovalResponse(ApprovalResponse {
+                    request_id: target.request.clone(),
+                    approved: false,
+                    reason: None,
+                    remember: None,
+                }),
+                false => ClientFrame::Message(FlatMessage {
+                    content: content.clone(),
+                    attachments: None,
+                    session_id: Some(target.session.clone()),
+                }),
+            };
+            assert_eq!(walk_of(&frame), "flat");
+            let (role, kind) = (asker.role, asker.subject.kind);
+            let wanted = match with_question {
+                true => approve.on_session(role, kind, relation),
+                // Whoever sends listens from then on: that is judged first.
+                false => match watch.on_session(role, kind, relation) {
+                    Outcome::Allowed => steer.on_session(role, kind, relation),
+                    refused => refused,
+                },
+            };
+            asker.client.take_waiting();
+            asker.client.send(serde_json::to_value(&frame).expect("JSON")).await;
+            let refused = match wanted {
+                Outcome::Allowed => Value::Null,
+                Outcome::Forbidden(words) => json!({"type": "error", "code": "forbidden", "message": words}),
+                Outcome::NotFound(noun) => {
+                    json!({"type": "error", "code": "not_found", "message": format!("no such {noun}")})
+                }
+                Outcome::Unauthorized(words) => panic!("nobody who is in is asked who it is: {words}"),
+            };
+            let mut told = if refused.is_null() {
+                asker.flat_done(&target, (!with_question).then_some(&content)).await
+            } else {
+                asker.client.find(|f| f["type"] == "error").await
+            };
+            // A refusal names the session that the frame named.
+            if !with_question && told["sessionId"] == target.session.as_str() {
+                told.as_object_mut().map(|told| told.remove("sessionId"));
+            }
+            self.found.cells += 1;
+            if told != refused {
+                let who = asker.who();
+                self.found.wrong.push(format!("{frame:?} ({relation:?}) as {who}: not {wanted:?}: {told}"));
+            }
+            if wanted == Outcome::Allowed && with_question {
+                self.targets.remove(&(relation, true));
+            }
+        }
+    }
+
     async fn try_projects(&mut self, asker: &mut Asker) {
         let [own, foreign] = &self.ground.projects;
         let unknown = Target::nobodys().session.replace("sess_", "prj_");
@@ -231,6 +325,7 @@ fn case_24_and_25_methods_by_every_role_credential_and_relation() {
             for one in askers {
                 let mut asker = lane.asker(one).await;
                 lane.try_methods(&mut asker).await;
+                lane.try_flat(&mut asker).await;
             }
             lane.found
         });

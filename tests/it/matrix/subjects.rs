@@ -162,6 +162,12 @@ impl Ground {
         (subject, owned)
     }
 
+    /// An API key of a user with that role.
+    pub async fn key(&self, user: &str, organization: &str, role: &str) -> String {
+        self.identity.user(user, organization, role).await;
+        self.identity.key(user, organization).await.0
+    }
+
     /// A conversation of a member's own.
     pub async fn own(&self, subject: &Subject, with_question: bool) -> Target {
         target(&mut subject.connect(&self.hub.address).await, "private", with_question, self.paused).await
