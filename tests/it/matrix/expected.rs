@@ -1,5 +1,7 @@
 //! Who may do what, written down a second time: from what the hub promises, not from its own table.
 
+use super::subjects::Kind;
+
 /// Operation · least role, `anyone` or `hub` · whether a paired device may (`person`: nor an API key) · whose thing it
 /// concerns.
 ///
@@ -135,43 +137,70 @@ pub enum Relation {
 pub const RELATIONS: [Relation; 5] =
     [Relation::Own, Relation::Private, Relation::Shared, Relation::Foreign, Relation::Unknown];
 
+/// What becomes of a question. The words are those of the native wire; the gateway's have a form of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, or refused for another reason than who asks.
+    /// One of the answers that the operation gives.
     Allowed,
-    Forbidden,
-    NotFound,
+    Forbidden(&'static str),
+    /// There is none of this noun.
+    NotFound(&'static str),
     /// Asked who it is.
-    Unauthorized,
+    Unauthorized(&'static str),
 }
+
+pub const PRIVATE: &str = "this session is private";
 
 fn rank(role: &str) -> usize {
     ROLES.iter().position(|known| *known == role).expect("a role")
 }
 
+fn needs(role: &str) -> &'static str {
+    match role {
+        "viewer" => "needs the role viewer or more",
+        "member" => "needs the role member or more",
+        "admin" => "needs the role admin or more",
+        other => panic!("nothing needs the role {other}"),
+    }
+}
+
 impl Expected {
-    /// Whether the caller is somebody who may ask at all.
-    pub fn lets_in(&self, role: &str, hub_admin: bool, device: bool) -> bool {
-        (self.device || !device)
-            && match self.least {
-                "anyone" => true,
-                // A device never administers the hub.
-                "hub" => hub_admin && !device,
-                least => rank(role) >= rank(least),
-            }
+    /// Why the caller is nobody who may ask at all; nothing where it is.
+    pub fn shuts_out(&self, role: &str, hub_admin: bool, kind: Kind) -> Option<&'static str> {
+        let device = kind == Kind::Device;
+        match self.least {
+            _ if device && !self.device => Some("a paired device may not do this: sign in"),
+            _ if kind == Kind::ApiKey && self.person => Some("an API key may not do this: sign in"),
+            "anyone" => None,
+            // A device never administers the hub.
+            "hub" => (!hub_admin || device).then_some("only administrators of the hub may do this"),
+            least => (rank(role) < rank(least)).then(|| needs(least)),
+        }
     }
 
-    /// What becomes of it when it concerns a conversation.
-    pub fn on_session(&self, role: &str, device: bool, relation: Relation) -> Outcome {
-        if !self.lets_in(role, false, device) {
-            return Outcome::Forbidden;
+    /// What becomes of it when it concerns nothing that is somebody's.
+    pub fn on_nothing(&self, role: &str, hub_admin: bool, kind: Kind) -> Outcome {
+        self.shuts_out(role, hub_admin, kind).map_or(Outcome::Allowed, Outcome::Forbidden)
+    }
+
+    /// What becomes of it when it concerns a conversation. Administering the hub gives nothing there.
+    pub fn on_session(&self, role: &str, kind: Kind, relation: Relation) -> Outcome {
+        if let Some(words) = self.shuts_out(role, false, kind) {
+            return Outcome::Forbidden(words);
         }
+        let admin = rank(role) >= rank("admin");
         match (relation, self.whose) {
-            (Relation::Foreign | Relation::Unknown, _) => Outcome::NotFound,
-            (Relation::Private, _) => Outcome::Forbidden,
+            (Relation::Foreign | Relation::Unknown, "session-approve") => Outcome::NotFound("approval"),
+            (Relation::Foreign | Relation::Unknown, _) => Outcome::NotFound("session"),
+            (Relation::Private, _) => Outcome::Forbidden(PRIVATE),
             (Relation::Own, _) | (Relation::Shared, "session-watch" | "session-steer") => Outcome::Allowed,
-            (Relation::Shared, "session-govern" | "session-approve") if rank(role) >= rank("admin") => Outcome::Allowed,
-            (Relation::Shared, "session-govern" | "session-approve") => Outcome::Forbidden,
+            (Relation::Shared, "session-govern" | "session-approve") if admin => Outcome::Allowed,
+            (Relation::Shared, "session-govern") => {
+                Outcome::Forbidden("only the session's user, admins and owners may do this")
+            }
+            (Relation::Shared, "session-approve") => {
+                Outcome::Forbidden("only the session's user, admins and owners may approve")
+            }
             (_, other) => panic!("{} concerns {other}, no conversation", self.operation),
         }
     }

@@ -1,7 +1,5 @@
 //! Who asks, and what they ask for: a user of every role, known by every kind of credential, and conversations.
 
-use std::collections::VecDeque;
-
 use serde_json::json;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -19,9 +17,53 @@ pub enum Kind {
 
 pub const KINDS: [Kind; 4] = [Kind::Jwt, Kind::ApiKey, Kind::Session, Kind::Device];
 
+/// What tokens of hosts are signed with.
+pub const AGENT_SECRET: &str = "a secret for hosts that has 32 bytes and more";
+
 /// The organization of the subjects, and another one.
 pub const HOME: &str = "acme";
 pub const ELSEWHERE: &str = "globex";
+
+/// Signed with the secret of the hosts; it claims all that a user's could.
+pub fn host_token() -> String {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    let claims = json!({"sub": "host-1", "hostId": "host-1", "org": HOME, "organizationId": HOME, "role": "owner",
+        "hubAdmin": true, "exp": crate::handshake::now() + 3600});
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(AGENT_SECRET.as_bytes())).expect("a token")
+}
+
+/// Keeps a socket open: it takes what it is sent, pings as well.
+pub fn listen(mut client: Client) {
+    tokio::task::spawn_local(async move { while client.read_on().await.is_some() {} });
+}
+
+/// How many askers are at it at once.
+pub const LANES: usize = 4;
+
+/// Hands the askers to the lanes, one by one.
+pub fn dealt<T>(askers: impl IntoIterator<Item = T>) -> [Vec<T>; LANES] {
+    let mut lanes = std::array::from_fn(|_| Vec::new());
+    askers.into_iter().enumerate().for_each(|(at, asker)| lanes[at % LANES].push(asker));
+    lanes
+}
+
+/// What the lanes found: how many cells there were, and which were wrong.
+#[derive(Default)]
+pub struct Found {
+    pub cells: usize,
+    pub wrong: Vec<String>,
+}
+
+impl Found {
+    /// # Panics
+    /// If a cell was wrong, or none was tried.
+    pub fn settle(lanes: Vec<Self>) {
+        let cells: usize = lanes.iter().map(|lane| lane.cells).sum();
+        let wrong: Vec<String> = lanes.into_iter().flat_map(|lane| lane.wrong).collect();
+        println!("{cells} cells");
+        assert!(cells > 0 && wrong.is_empty(), "{} of {cells} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}
 
 /// A conversation to try something with.
 #[derive(Debug, Clone)]
@@ -58,14 +100,17 @@ pub struct Ground {
     /// Tokens: a socket that nobody reads from answers no ping.
     neighbour: String,
     stranger: String,
+    /// One of each organization.
+    pub projects: [String; 2],
 }
 
 impl Ground {
-    pub async fn new() -> Self {
+    pub async fn new(paused: bool) -> Self {
         // It asks the store every time: what a role is changed to counts at once.
         let hub = Hub::start(
             HubOptions::default()
                 .set("SWITCHBOARD_AUTH__REMEMBER_MS", 0)
+                .set("AGENT_JWT_SECRET", AGENT_SECRET)
                 // A request that waits for a turn is an answer, too.
                 .set("SWITCHBOARD_LIMITS__WAIT_SECONDS", 5)
                 .set("SWITCHBOARD_APPROVALS__TIMEOUT_SECONDS", 3600)
@@ -74,7 +119,13 @@ impl Ground {
         let identity = Identity::of(&hub.folder());
         let neighbour = hub.token("neighbour", HOME, "member");
         let stranger = hub.token("stranger", ELSEWHERE, "member");
-        Self { hub, identity, paused: true, neighbour, stranger }
+        let mut projects = [String::new(), String::new()];
+        for (token, project) in [&neighbour, &stranger].into_iter().zip(&mut projects) {
+            let mut founder = Client::connect(&hub.address, token).await;
+            let made = founder.call("projects.create", json!({"name": "matrix"})).await;
+            *project = made["id"].as_str().expect("an id").to_owned();
+        }
+        Self { hub, identity, paused, neighbour, stranger, projects }
     }
 
     /// A conversation of somebody else, or none.
@@ -89,26 +140,32 @@ impl Ground {
         target(&mut client, visibility, with_question, self.paused).await
     }
 
-    /// A member who makes conversations of its own, one for each entry, and is given its role then. An entry tells
-    /// whether a question waits in it.
-    pub async fn subject(&self, role: &'static str, kind: Kind, own: &[bool]) -> (Subject, VecDeque<Target>) {
-        let user = format!("{role}-{kind:?}").to_lowercase();
-        let mut member = Client::connect(&self.hub.address, &self.hub.token(&user, HOME, "member")).await;
-        let mut owned = VecDeque::new();
-        for with_question in own {
-            owned.push_back(target(&mut member, "private", *with_question, self.paused).await);
+    /// A user with that role and a credential, and conversations that it made when it was a member, one for each entry.
+    /// An entry tells whether a question waits in it.
+    pub async fn subject(&self, user: String, role: &str, kind: Kind, own: &[bool]) -> (Subject, Vec<Target>) {
+        let secret = match kind {
+            Kind::Jwt => self.hub.token(&user, HOME, role),
+            _ => {
+                self.identity.user(&user, HOME, role).await;
+                self.credential(&user, kind).await
+            }
+        };
+        let subject = Subject { user, kind, secret };
+        let mut owned = Vec::new();
+        if !own.is_empty() {
+            self.identity.role(&subject.user, HOME, "member").await;
+            for with_question in own {
+                owned.push(self.own(&subject, *with_question).await);
+            }
+            self.identity.role(&subject.user, HOME, role).await;
         }
-        (self.known(user, role, kind).await, owned)
+        (subject, owned)
     }
 
-    /// A user with that role and a credential.
-    pub async fn known(&self, user: String, role: &str, kind: Kind) -> Subject {
-        let token = self.hub.token(&user, HOME, role);
-        let secret = match kind {
-            Kind::Jwt => token,
-            _ => self.credential(&user, kind).await,
-        };
-        Subject { user, kind, secret }
+    /// An API key of a user with that role.
+    pub async fn key(&self, user: &str, organization: &str, role: &str) -> String {
+        self.identity.user(user, organization, role).await;
+        self.identity.key(user, organization).await.0
     }
 
     /// A conversation of a member's own.
@@ -153,10 +210,6 @@ pub struct Subject {
 }
 
 impl Subject {
-    pub fn is_device(&self) -> bool {
-        self.kind == Kind::Device
-    }
-
     /// The headers that carry the credential, and what a browser sends along with a cookie.
     pub fn headers(&self, address: &str) -> Vec<(&'static str, String)> {
         match self.kind {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub struct Client {
@@ -15,6 +15,8 @@ pub struct Client {
     waiting: VecDeque<Value>,
     /// Where each channel stands, by its own word: epoch and seq.
     pub positions: HashMap<String, (String, u64)>,
+    /// The newest frame from the socket as it was written.
+    pub newest: Utf8Bytes,
     /// The close code, once closed.
     pub closed: Option<u16>,
 }
@@ -33,7 +35,14 @@ impl Client {
 
     /// A client over a socket that is open already.
     pub fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
-        Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
+        Self {
+            socket,
+            next_id: 0,
+            waiting: VecDeque::new(),
+            positions: HashMap::new(),
+            newest: Utf8Bytes::default(),
+            closed: None,
+        }
     }
 
     /// A client whose kernel takes few bytes before the other side has to wait.
@@ -44,7 +53,7 @@ impl Client {
         let url = format!("ws://{address}/ws?token={token}");
         let stream = MaybeTlsStream::Plain(stream);
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("the socket opens");
-        Self { socket, next_id: 0, waiting: VecDeque::new(), positions: HashMap::new(), closed: None }
+        Self::over(socket)
     }
 
     /// Sends a literal frame.
@@ -80,6 +89,7 @@ impl Client {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).expect("a JSON frame");
                     self.check(&frame);
+                    self.newest = text;
                     return Some(frame);
                 }
                 Some(Ok(Message::Close(frame))) => {

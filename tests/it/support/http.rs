@@ -50,6 +50,18 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// All of it without what differs between two answers to the same: the request's id, the time, and whether the
+    /// connection stays open, which it does where the body had come by then. Headers by name: they have no order.
+    pub fn apart_from_id(&self) -> (u16, Vec<(String, String)>, String) {
+        let differs = |name: &str| matches!(name, "x-request-id" | "date" | "connection");
+        let mut headers: Vec<_> = self.headers.iter().filter(|(name, _)| !differs(name)).cloned().collect();
+        headers.sort();
+        let id = self.header("x-request-id").unwrap_or_else(|| panic!("no id: {self:?}"));
+        (self.status, headers, String::from_utf8_lossy(&self.body).replace(id, ""))
+    }
+}
+
 impl Http {
     pub fn new(address: &str, token: &str) -> Self {
         Self { address: address.to_owned(), token: Some(token.to_owned()) }
@@ -59,8 +71,17 @@ impl Http {
         Self { address: address.to_owned(), token: None }
     }
 
+    /// A connection for one request after the other.
+    pub fn kept(&self) -> Kept {
+        Kept { http: self.clone(), stream: None }
+    }
+
     fn head(&self, method: &str, path: &str, headers: &[(&str, &str)], length: Option<usize>) -> String {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        self.head_of(&format!("{method} {path} HTTP/1.1\r\nConnection: close"), headers, length)
+    }
+
+    fn head_of(&self, first: &str, headers: &[(&str, &str)], length: Option<usize>) -> String {
+        let mut head = format!("{first}\r\nHost: {}\r\n", self.address);
         if let Some(token) = &self.token {
             head += &format!("Authorization: Bearer {token}\r\n");
         }
@@ -125,6 +146,62 @@ impl Http {
         let headers: Vec<_> = [("Accept", "text/event-stream")].into_iter().chain(headers.iter().copied()).collect();
         let stream = self.open(&self.head("POST", path, &headers, Some(body.len())), body.as_bytes()).await;
         Events::over(stream).await
+    }
+}
+
+/// One connection that is asked again and again.
+pub struct Kept {
+    http: Http,
+    stream: Option<TcpStream>,
+}
+
+impl Kept {
+    /// Sends a request with exactly these bytes as its body.
+    pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let length = (!body.is_empty() || method != "GET").then_some(body.len());
+        let head = self.http.head_of(&format!("{method} {path} HTTP/1.1"), headers, length);
+        let request = [head.as_bytes(), body].concat();
+        loop {
+            let open = self.stream.take();
+            let was_open = open.is_some();
+            let mut stream = match open {
+                Some(stream) => stream,
+                None => TcpStream::connect(&self.http.address).await.expect("it connects"),
+            };
+            let _ = stream.write_all(&request).await;
+            if let Some(answer) = whole(&mut stream, method).await {
+                if answer.header("connection") != Some("close") {
+                    self.stream = Some(stream);
+                }
+                return answer;
+            }
+            // Between two requests a server may hang up.
+            assert!(was_open, "{method} {path}: no answer");
+        }
+    }
+}
+
+/// An answer on a connection that stays open; nothing where it was closed before.
+async fn whole(stream: &mut TcpStream, method: &str) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some((status, headers, start)) = split(&bytes) {
+            let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+            let length = match header("content-length") {
+                _ if method == "HEAD" || matches!(status, 204 | 304) => Some(0),
+                length => length.map(|length| length.parse().expect("a length")),
+            };
+            let ended = match length {
+                Some(length) => bytes.len() >= start + length,
+                None => bytes[start..].ends_with(b"0\r\n\r\n"),
+            };
+            if ended {
+                return Some(parse(&bytes));
+            }
+        }
+        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+            return (!bytes.is_empty()).then(|| parse(&bytes));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod watcher;
 
 pub use client::Client;
 pub use counter::Counter;
-pub use http::{Answer, Http, streamed_text};
+pub use http::{Answer, Http, Kept, streamed_text};
 pub use hub::{Hub, HubOptions};
 pub use identity::Identity;
 pub use mirror::Mirror;
