@@ -104,6 +104,41 @@ fn case_56_a_stalled_reader_of_http_is_cut() {
     });
 }
 
+/// Its length nobody told, and it has no end: once it is too long that is answered, and the rest is read for a while only.
+#[test]
+fn case_66_a_body_without_an_end_ends_its_connection() {
+    run(async {
+        let hub = Hub::start(HubOptions::default().config("[limits]\nframe_bytes = 4096\nmessage_bytes = 1024"));
+        let token = hub.token("alice", "acme", "member");
+        // Refused by its head, for what it is made of, and for its length; by who is known and who is not.
+        for (path, authorization, status) in [
+            ("/api/v1/sessions", "", "401"),
+            ("/sign-in", "", "413"),
+            ("/api/v1/sessions", &*format!("authorization: Bearer {token}\r\n"), "413"),
+        ] {
+            let mut socket = connect(&hub).await;
+            let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{authorization}");
+            let head = format!("{head}transfer-encoding: chunked\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.expect("it is sent");
+            let (mut reader, mut writer) = socket.split();
+            let (mut said, mut sent) = (Vec::new(), 0);
+            let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+            let read = async { drop(reader.read_to_end(&mut said).await) };
+            let write = async {
+                while writer.write_all(chunk.as_bytes()).await.is_ok() {
+                    sent += chunk.len();
+                    assert!(sent < 64 << 20, "{path}: it would read for ever");
+                }
+            };
+            // What was said can be read though more was sent than was taken.
+            futures_util::join!(read, write);
+            let said = String::from_utf8(said).expect("text");
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {said}");
+        }
+        assert_eq!(Http::new(&hub.address, &token).get("/health").await.status, 200);
+    });
+}
+
 #[test]
 fn case_66_two_lengths_are_none() {
     run(async {
