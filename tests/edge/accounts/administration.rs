@@ -133,6 +133,7 @@ fn case_70_fields_that_are_not_asked_for_change_nothing() {
     let admin = house.jwt("acme", "admin", "admin");
     let body = json!({ "id": "new", "organization": "other", "organizationId": "other", "managed": false, "hub_admin": true,
         "createdAt": "1970-01-01T00:00:00Z", "userId": "owner", "disabledAt": "1970-01-01T00:00:00Z" });
+    let ledger = house.ledger();
     let made = house.ask(&admin, "POST", "/api/v1/admin/users", body).json();
     assert_eq!(
         (&made["organization"], &made["managed"], &made["hubAdmin"]),
@@ -140,6 +141,9 @@ fn case_70_fields_that_are_not_asked_for_change_nothing() {
     );
     assert!(made.get("disabledAt").is_none() && !made["createdAt"].as_str().unwrap().starts_with("1970"));
     assert_eq!(made["role"], "member");
+    // The one user, and nobody elsewhere.
+    assert_eq!(ledger.changed(), ["account"]);
+    assert_eq!(house.aftermath(&ledger, &[]), [""; 0]);
 }
 
 #[test]
