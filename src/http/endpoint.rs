@@ -163,7 +163,8 @@ pub(super) async fn caller(request: &HttpRequest, operation: Operation) -> Resul
     let refused = |fault: &Fault, known: Option<&Principal>| {
         edge.auth.refused(head.peer, operation.name(), fault, known, id.as_str());
     };
-    let principal = edge.principal(request).await.inspect_err(|fault| refused(fault, None))?;
+    let found = edge.principal(request).await;
+    let principal = found.inspect_err(|fault| refused(fault, super::limit::spent(request).as_ref()))?;
     policy::allow(&principal, operation).inspect_err(|fault| refused(fault, Some(&principal)))?;
     Ok(Caller {
         principal: Arc::new(principal),
