@@ -116,8 +116,11 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
         let scene = Scene::new(HubOptions::default()).await;
         let acme = Acme::fill(&scene.hub).await;
         // An administrator elsewhere, also one of the same name.
-        for user in ["mallory", "bystander"] {
-            let rival = Http::new(scene.address(), &scene.hub.token(user, "rival", "owner"));
+        let rivals = ["mallory", "bystander"].map(|user| scene.hub.token(user, "rival", "owner"));
+        // The folder stays when the scene is over.
+        let (ledger, _folder) = (scene.hub.ledger(), scene.hub.data.clone());
+        let mut tries = 0;
+        for rival in rivals.map(|token| Http::new(scene.address(), &token)) {
             let (real, none) = (acme.addresses("alice"), acme.nobodys().addresses("nobody"));
             for ((method, path, body), (_, unreal, _)) in real.into_iter().zip(none) {
                 let one = rival.send(method, &path, &[], body.as_bytes()).await;
@@ -125,8 +128,10 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
                 assert_eq!((one.status, one.code().as_str()), (404, "not_found"), "{method} {path}: {one:?}");
                 assert_eq!((one.status, one.without_id()), (two.status, two.without_id()), "{method} {path}");
                 assert_eq!(head(&one), head(&two), "{method} {path}");
+                tries += 2;
             }
         }
+        assert_eq!(ledger.changed(), [""; 0]);
         // At home it is all as it was.
         let alice = Http::new(scene.address(), &scene.hub.token("alice", "acme", "admin"));
         for (path, id) in [
@@ -162,6 +167,9 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
             wanted.extend(told(who, &asked.map(|what| (what, "not_found"))));
         }
         assert_eq!(rows, wanted);
+        let times = |line: &String| line.rsplit(' ').next().and_then(|times| times.parse::<u32>().ok());
+        let counted: u32 = ledger.refused().iter().filter_map(times).sum();
+        assert_eq!(counted, tries, "each of them, once");
     });
 }
 
