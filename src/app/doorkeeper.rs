@@ -19,7 +19,7 @@ use crate::domain::principal::Principal;
 use crate::error::{Code, Fault};
 use crate::http::limit::shows_credential;
 use crate::http::{RequestId, fault_json};
-use crate::limits::{Place, Stranger};
+use crate::limits::{Limits, Stranger};
 use crate::transport::{Admitted, Doorkeeper, Opener, Refusal, SocketLimits, UpgradeRequest};
 
 /// The raw-socket doors, by path.
@@ -53,14 +53,9 @@ fn names(query: &str, name: &str) -> bool {
     url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
 }
 
-/// Who knocks, and the place that its socket takes. Nobody's credential is looked at where an address has shown too
+/// Who knocks. Nobody's credential is looked at where an address has shown too
 /// many wrong ones; who shows none is a stranger, and one too many is told so.
-async fn admitted(
-    auth: &Authenticator,
-    kit: &ConnectionKit,
-    head: &Head<'_>,
-) -> Result<(Principal, Option<Place>), Fault> {
-    let limits = &kit.limits;
+async fn admitted(auth: &Authenticator, limits: &Limits, head: &Head<'_>) -> Result<Principal, Fault> {
     let shown = shows_credential(head.headers) || ["token", "ticket"].iter().any(|name| names(head.query, name));
     if shown {
         limits.look(Stranger::Refused, head.peer, Instant::now()).or_fault("refused", "too many wrong credentials")?;
@@ -76,9 +71,7 @@ async fn admitted(
             limits.stranger(Stranger::Refused, head.peer, now);
         }
     }
-    let principal = found?;
-    let place = limits.connect(&principal, now)?;
-    Ok((principal, place))
+    found
 }
 
 impl Doorkeeper for HubDoorkeeper {
@@ -95,16 +88,21 @@ impl Doorkeeper for HubDoorkeeper {
             // As it stands in the list: a stranger's words are not for the audit log.
             let door = NATIVE_PATHS.into_iter().find(|path| *path == head.path).unwrap_or(UNKNOWN_ADDRESS);
             let version = actix_web::http::Version::HTTP_11;
+            let note = |fault: &Fault, known| auth.refused(head.peer, door, fault, known, request_id.as_str());
             auth.hosts().check(head.headers, uri, version, Some(request.local)).map_err(|fault| {
-                auth.refused(head.peer, door, &fault, None, request_id.as_str());
+                note(&fault, None);
                 match fault.code {
                     Code::Forbidden => refusal(&fault, MISDIRECTED, request_id.as_str()),
                     _ => refuse(&fault),
                 }
             })?;
             let before = told.number();
-            let (principal, place) = admitted(&auth, &kit, &head).await.map_err(|fault| {
-                auth.refused(head.peer, door, &fault, None, request_id.as_str());
+            let principal = admitted(&auth, &kit.limits, &head).await.map_err(|fault| {
+                note(&fault, None);
+                refuse(&fault)
+            })?;
+            let place = kit.limits.connect(&principal, Instant::now()).map_err(|fault| {
+                note(&fault, Some(&principal));
                 refuse(&fault)
             })?;
             let caller = Caller {

@@ -1,7 +1,7 @@
 //! Refusals at the doors, on their way into the audit log: counted in memory, written by a task, so that whoever knocks
 //! a thousand times is a row a minute and costs no write of their own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,11 +41,15 @@ struct Count {
 
 /// Who was refused where, until it is written down.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<Kind, Count>>);
+pub struct Refusals {
+    counts: Mutex<HashMap<Kind, Count>>,
+    /// Due, and not handed to the store yet: whoever writes may be stopped between two rows, and another goes on.
+    waiting: Mutex<VecDeque<AuditEntry>>,
+}
 
 impl Refusals {
     fn counts(&self) -> MutexGuard<'_, HashMap<Kind, Count>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a refusal. `what`: the operation's name, or the path of a door. `principal`: where somebody is known.
@@ -93,7 +97,11 @@ impl Refusals {
     /// Writes down what is due; `all`: also what is not, at the end. What the store does not take is lost, and the log
     /// says so: nobody waits for it.
     pub async fn write(&self, store: &Store, all: bool) {
-        for entry in self.due(Instant::now(), all) {
+        let queue = || self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = self.due(Instant::now(), all);
+        queue().extend(due);
+        let next = || queue().pop_front();
+        while let Some(entry) = next() {
             let action = entry.action.clone();
             if let Err(fault) = store.append_audit(entry).await {
                 tracing::warn!(%fault, action, "a refusal could not be written down");

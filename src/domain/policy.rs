@@ -154,6 +154,8 @@ operations! {
     AdminUserCreate "admin.users.create": ADMIN, NoDevice, Resource::Organization;
     AdminUserUpdate "admin.users.update": ADMIN, NoDevice, Resource::Organization;
     AdminUserDisable "admin.users.disable": ADMIN, NoDevice, Resource::Organization;
+    // Beside creating and changing users: a password is a way in that outlives what it was set with.
+    AdminPasswordSet "admin.users.password": ADMIN, Person, Resource::Organization;
     AdminKeyList "admin.keys.list": ADMIN, NoDevice, Resource::Organization;
     AdminKeyCreate "admin.keys.create": ADMIN, NoDevice, Resource::Organization;
     AdminKeyRevoke "admin.keys.revoke": ADMIN, NoDevice, Resource::Organization;

@@ -120,6 +120,7 @@ async fn admitted(operation: Operation, request: &mut ServiceRequest) -> Result<
     if changes {
         caller.principal = Arc::new(still(&edge, operation, &caller).await.map_err(Refusal)?);
     }
+    request.extensions_mut().insert(operation);
     request.extensions_mut().insert(Asking(caller));
     Ok(())
 }
@@ -149,7 +150,7 @@ async fn still(edge: &Edge, operation: Operation, caller: &Caller) -> Result<Pri
     judged.inspect_err(|fault| edge.auth.refused_caller(caller, operation, fault))
 }
 
-fn edge(request: &HttpRequest) -> Result<web::Data<Edge>, Fault> {
+pub(super) fn edge(request: &HttpRequest) -> Result<web::Data<Edge>, Fault> {
     request.app_data::<web::Data<Edge>>().cloned().ok_or_else(|| Fault::internal("the app has no edge"))
 }
 
@@ -162,7 +163,8 @@ pub(super) async fn caller(request: &HttpRequest, operation: Operation) -> Resul
     let refused = |fault: &Fault, known: Option<&Principal>| {
         edge.auth.refused(head.peer, operation.name(), fault, known, id.as_str());
     };
-    let principal = edge.principal(request).await.inspect_err(|fault| refused(fault, None))?;
+    let found = edge.principal(request).await;
+    let principal = found.inspect_err(|fault| refused(fault, super::limit::spent(request).as_ref()))?;
     policy::allow(&principal, operation).inspect_err(|fault| refused(fault, Some(&principal)))?;
     Ok(Caller {
         principal: Arc::new(principal),

@@ -41,6 +41,14 @@ pub fn bodies(bytes: usize) -> impl Fn(&mut web::ServiceConfig) + Clone {
     }
 }
 
+/// Who has sent too many requests: a refusal of somebody who is known.
+struct Spent(Principal);
+
+/// Whose budget of requests is spent, where that is why this one was refused.
+pub(super) fn spent(request: &HttpRequest) -> Option<Principal> {
+    request.extensions().get::<Spent>().map(|Spent(principal)| principal.clone())
+}
+
 /// Asks `find` who sent the request, once, and takes it from that user's budget. Nobody is asked where the address has
 /// shown too many credentials that were wrong.
 pub(super) async fn known(
@@ -65,7 +73,11 @@ pub(super) async fn known(
         Ok(principal) => {
             let decision = limits.request(&principal, now);
             request.extensions_mut().insert(Charged(decision));
-            decision.or_fault("requests", "too many requests").map(|()| principal)
+            let left = decision.or_fault("requests", "too many requests");
+            if left.is_err() {
+                request.extensions_mut().insert(Spent(principal.clone()));
+            }
+            left.map(|()| principal)
         }
         Err(fault) => {
             if fault.code == Code::Unauthorized && shows_credential(request.headers()) {

@@ -27,6 +27,9 @@ use actix_web::{HttpRequest, web};
 use crate::auth::accounts::Accounts;
 use crate::auth::{Authenticator, Route};
 use crate::config::{Config, Live};
+use crate::domain::command::Caller;
+use crate::domain::ids::OrganizationId;
+use crate::domain::policy::Operation;
 use crate::domain::principal::Principal;
 use crate::error::Fault;
 use crate::limits::Limits;
@@ -63,6 +66,21 @@ impl Edge {
         let peer = request.peer_addr().ok_or_else(|| Fault::internal("the connection has no peer"))?;
         let head = self.auth.head(request.head(), peer);
         limit::known(request, &self.limits, head.peer, self.auth.principal(&head, Route::Rest)).await
+    }
+
+    /// Which organization is meant: see [`Accounts::organization`]. Who names another than is theirs is written down.
+    async fn organization(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        named: Option<&str>,
+    ) -> Result<OrganizationId, Fault> {
+        let found = self.accounts.organization(&caller.principal, named).await;
+        found.inspect_err(|fault| {
+            if fault.missing().is_some() {
+                self.auth.refused_caller(caller, operation, fault);
+            }
+        })
     }
 }
 

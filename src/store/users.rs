@@ -166,6 +166,16 @@ impl Store {
         self.read(move |c| row_of(c, &organization, &user)?.map(TryInto::try_into).transpose()).await
     }
 
+    /// Whether one of the organization's users administers the hub; one who is disabled counts.
+    pub async fn has_hub_admin(&self, organization: &OrganizationId) -> Result<bool, StoreFault> {
+        let wanted = organization.to_string();
+        self.read(move |c| {
+            let admins = account::table.filter(account::organization_id.eq(wanted)).filter(account::hub_admin.eq(true));
+            Ok(admins.count().get_result::<i64>(c)? > 0)
+        })
+        .await
+    }
+
     pub async fn users(
         &self,
         organization: &OrganizationId,

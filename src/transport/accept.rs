@@ -131,6 +131,9 @@ impl HttpIo {
 
 impl AsyncRead for HttpIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.waiting.has_enough() {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = match &mut self.stream {
             HttpStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),

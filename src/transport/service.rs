@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::{
     accept::{Entrance, HttpIo},
     body,
-    patience::Busy,
+    patience::{Answer, Busy},
     upgrade::{self, Doorkeeper},
 };
 
@@ -80,8 +80,8 @@ where
             let answering = request.conn_data::<Rc<Busy>>().cloned().map(Busy::begin);
             let answer = app.call(body::timed(request, body_timeout));
             async move {
-                let _answering = answering;
-                answer.await
+                let answer: Response<B> = answer.await?.into();
+                Ok::<_, S::Error>(answer.map_body(|_, body| Answer::new(body, answering)))
             }
         }));
     fn_service(move |tcp: TcpStream| {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::answers::{Answers, with};
 use crate::credentials::Edge;
 use crate::hub::{Data, Hub};
+use crate::ledger::Ledger;
 use crate::signers::{Signer, set};
 
 const ISSUER: &str = "https://id.example.org";
@@ -184,6 +185,7 @@ fn case_7_an_unverified_iss_triggers_no_key_fetch_and_a_token_brings_no_keys_alo
     let (keys, evil) = (Answers::start(&set(&[&EC])), Answers::start(&set(&[&ED])));
     let data = Data::new();
     let hub = Hub::start(&data.path(), &borrowed(&issuer("ID", ISSUER, &keys.url("/jwks"), &[])));
+    let ledger = Ledger::open(&data.path());
     for iss in [
         evil.url("/"),
         keys.url("/jwks"),
@@ -206,8 +208,12 @@ fn case_7_an_unverified_iss_triggers_no_key_fetch_and_a_token_brings_no_keys_alo
     assert_eq!(evil.count(), 0);
     assert_eq!(keys.count(), 1, "the issuer's own address was asked");
     assert_eq!(keys.asked()[0].lines().next(), Some("GET /jwks HTTP/1.1"));
+    assert_eq!(ledger.changed(), [""; 0], "nobody was made");
     assert_eq!(ask(&hub, &EC.sign(&claims())).0, 200);
     assert_eq!(keys.count(), 1);
+    let (_, log) = hub.stop();
+    assert!(!log.contains("evil.example") && !ledger.tells("evil.example"), "{log}");
+    assert_eq!(ledger.refused(), ["nobody session.get unauthorized 8"]);
 }
 
 // Adversarial case 8.
@@ -225,6 +231,7 @@ fn case_8_the_same_kid_in_two_issuers_is_two_keys() {
     assert_eq!(from(&one, "https://one", "first").0, 200);
     assert_eq!(from(&other, "https://other", "second").0, 200);
     // Now both keys are in memory under one name.
+    let ledger = Ledger::open(&data.path());
     let (status, why) = from(&other, "https://one", "first");
     assert!(status == 401 && why.contains("signature"), "{status} {why}");
     let (status, why) = from(&one, "https://other", "second");
@@ -237,6 +244,9 @@ fn case_8_the_same_kid_in_two_issuers_is_two_keys() {
         assert!(status == 403 && why.contains("may not speak for"), "{status} {why}");
     }
     assert_eq!((at_one.count(), at_other.count()), (1, 1));
+    assert_eq!(ledger.changed(), [""; 0], "nobody was made");
+    hub.stop();
+    assert_eq!(ledger.refused(), ["nobody session.get forbidden 3", "nobody session.get unauthorized 2"]);
 }
 
 #[actix_web::test]
@@ -499,13 +509,17 @@ fn case_12_a_rotated_secret_ends_the_old_ones_tokens_at_once() {
     hub.stop();
     std::fs::remove_file(data.path().join("secrets/jwt")).unwrap();
     let hub = Hub::start(&data.path(), &[]);
+    let ledger = Ledger::open(&data.path());
     let (status, why) = ask(&hub, &old);
     assert!(status == 401 && why.contains("signature"), "{status} {why}");
     let cookie = format!("switchboard_session={old}");
     assert_eq!(hub.get("/api/v1/session", &[("Cookie", &cookie)]).status(), 401);
+    assert_eq!(ledger.changed(), [""; 0]);
     assert_eq!(ask(&hub, &data.token(&["--user", "ann"])).0, 200);
     // The same for a secret of the configuration.
-    hub.stop();
+    let (_, log) = hub.stop();
+    assert!(!log.contains(&old) && !ledger.tells(&old), "{log}");
+    assert_eq!(ledger.refused(), ["nobody session.get unauthorized 2"]);
     let secret = |text| [("SWITCHBOARD_JWT_SECRET", text)];
     let hub = Hub::start(&data.path(), &secret("a secret of 32 bytes and a little more"));
     assert_eq!(ask(&hub, &data.token(&["--user", "ann"])).0, 401, "that one is of the folder's secret");

@@ -11,6 +11,8 @@ mod foreign_sessions;
 mod http;
 mod hub;
 mod issuers;
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod passwords;
 mod signers;
 mod tuning;

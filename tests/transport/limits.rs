@@ -24,6 +24,23 @@ fn an_address_has_so_many_places_and_gets_them_back() {
     assert_eq!(server.handle.open_connections().upgraded, 2);
 }
 
+/// A connection that is in the midst of an answer is not idle.
+#[test]
+fn an_answer_may_take_longer_than_an_idle_connection_is_kept() {
+    let server = Server::echo(Setup { keep_alive: std::time::Duration::from_millis(500), ..Setup::default() });
+    let answer = server.ask("GET /drops HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    for n in 0..4 {
+        assert!(answer.contains(&format!("drop {n}\n")), "{answer}");
+    }
+    assert!(answer.ends_with("0\r\n\r\n"), "the whole of it: {answer}");
+    // And afterwards it is: without another request it is closed.
+    let mut socket = server.tcp();
+    std::io::Write::write_all(&mut socket, b"GET /drops HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
+}
+
 #[test]
 fn a_full_server_says_503() {
     let server = Server::echo(Setup { max_connections: 1, ..Setup::default() });

@@ -45,6 +45,7 @@ pub struct Setup {
     pub upgrade_timeout: Duration,
     pub body_timeout: Duration,
     pub head_timeout: Duration,
+    pub keep_alive: Duration,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub on_worker: fn(usize),
 }
@@ -60,6 +61,7 @@ impl Default for Setup {
             upgrade_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
             tls: None,
             on_worker: |_| {},
         }
@@ -157,6 +159,7 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
     settings.max_connections = setup.max_connections;
     settings.body_timeout = setup.body_timeout;
     settings.head_timeout = setup.head_timeout;
+    settings.keep_alive = setup.keep_alive;
     settings.upgrade_timeout = setup.upgrade_timeout;
     settings.stop_timeout = Duration::from_secs(1);
     settings.tls = setup.tls;
@@ -168,9 +171,18 @@ fn run(setup: Setup, open: impl Fn(Socket) + Clone + Send + 'static) -> RunningS
     let app = || {
         App::new()
             .route("/health", web::get().to(|| async { HttpResponse::Ok().body("fine") }))
+            .route("/drops", web::get().to(|| async { HttpResponse::Ok().streaming(drops()) }))
             .route("/length", web::post().to(|body: web::Bytes| async move { body.len().to_string() }))
     };
     serve(settings, setup.on_worker, keeper, app).unwrap()
+}
+
+/// A body that takes its time: four drops, 300 ms before each.
+fn drops() -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> {
+    futures_util::stream::iter(0..4).then(|n| async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(Bytes::from(format!("drop {n}\n")))
+    })
 }
 
 /// Echoes every message.

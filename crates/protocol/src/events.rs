@@ -197,7 +197,8 @@ pub struct TodosUpdated {
     pub todos: Vec<Todo>,
 }
 
-/// `presence.joined` and `presence.left`. `userId` is absent above 100 members.
+/// `presence.joined` and `presence.left`. `userId` is absent above
+/// `channels.presence_members` users (100 unless configured).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "describe", derive(ts_rs::TS))]

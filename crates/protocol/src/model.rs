@@ -433,7 +433,7 @@ pub enum AgentState {
     Stopping,
 }
 
-/// Who is on a channel. Above 100 members only the count is given.
+/// Who is on a channel. Above `channels.presence_members` users (100 unless configured) only the count is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "describe", derive(ts_rs::TS))]

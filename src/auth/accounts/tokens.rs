@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::act::Act;
 use super::users::may_touch;
-use super::{Accounts, Caller, rank};
+use super::{Accounts, Caller, fault_of, rank};
 use crate::domain::account::{RevokedToken, User};
 use crate::domain::ids::{OrganizationId, Source, SystemSource, UserId};
 use crate::domain::policy::Operation;
@@ -16,7 +16,7 @@ const LONGEST_LIFE: i64 = 3650 * 86_400_000;
 
 /// Which token is meant.
 pub enum WhichToken {
-    /// Its `jti`: for owners.
+    /// Its `jti`: for owners, see [`Accounts::revoke_token`].
     Id(String),
     /// The whole of it.
     Token(String),
@@ -34,7 +34,8 @@ impl Accounts {
     /// The token is refused from now on. One that does not count anyway is left alone.
     ///
     /// # Errors
-    /// `forbidden` where the token's user stands above the caller, and by name for everybody but owners.
+    /// `forbidden` where the token's user stands above the caller; by name for everybody but owners, and for owners too
+    /// where users of their organization administer the hub.
     pub async fn revoke_token(
         &self,
         caller: &Caller,
@@ -58,7 +59,10 @@ impl Accounts {
         let act = act.on(&id).with(json!({ "user": user.as_ref().map(UserId::as_str) }));
         self.allowed(&act).await?;
         match &user {
-            None => self.judged(&act, may_name(&caller.principal)).await?,
+            None => {
+                let above = self.store.has_hub_admin(organization).await.map_err(fault_of)?;
+                self.judged(&act, may_name(&caller.principal, above)).await?;
+            }
             Some(user) => {
                 if let Ok(known) = self.known_user(organization, user).await {
                     self.judged(&act, may_touch(&caller.principal, &known)).await?;
@@ -75,9 +79,13 @@ impl Accounts {
 }
 
 /// Whose token a name belongs to is not known here, and names stand in the audit log: only those whom nobody stands
-/// above take a token back by its name alone.
-fn may_name(principal: &Principal) -> Result<(), Fault> {
+/// above take a token back by its name alone. `above`: one of that organization's users administers the hub, and stands
+/// above its owners.
+fn may_name(principal: &Principal, above: bool) -> Result<(), Fault> {
     match rank(principal) {
+        Role::Owner if above && !principal.hub_admin => Err(Fault::forbidden(
+            "tokenId: it may be the token of a user who administers the hub; show the token itself",
+        )),
         Role::Owner => Ok(()),
         _ => Err(Fault::forbidden("tokenId: needs the role owner; show the token itself")),
     }

@@ -113,7 +113,8 @@ impl Accounts {
         Ok(Page { items: found.items, next: found.next.map(|id| name_cursor(id.as_str())) })
     }
 
-    /// `conflict` where there is one of that id.
+    /// `conflict` where there is one of that id; `forbidden` for a password given through anything but the sign-in of
+    /// a person.
     pub async fn create_user(
         &self,
         caller: &Caller,
@@ -128,6 +129,9 @@ impl Accounts {
         self.allowed(&act).await?;
         let gives = may_give(&caller.principal, Some(new.role), new.hub_admin.then_some(true));
         self.judged(&act, gives).await?;
+        if new.password.is_some() {
+            self.judged(&act, policy::allow(&caller.principal, Operation::AdminPasswordSet)).await?;
+        }
         let hash = match new.password {
             Some(password) => Some(self.passwords.hash(password).await?),
             None => None,
@@ -146,7 +150,8 @@ impl Accounts {
         Ok(fresh)
     }
 
-    /// `not_found` for whoever is not of that organization; `conflict` for its last owner.
+    /// `not_found` for whoever is not of that organization; `conflict` for its last owner; `forbidden` for a password
+    /// set through anything but the sign-in of a person. Anybody who may change the user may take its password away.
     pub async fn update_user(
         &self,
         caller: &Caller,
@@ -169,6 +174,9 @@ impl Accounts {
         let known = self.judged(&act, known).await?;
         let act = act.with(change.details(&known));
         self.judged(&act, may_change(&caller.principal, &known, &change)).await?;
+        if matches!(change.password, Some(Some(_))) {
+            self.judged(&act, policy::allow(&caller.principal, Operation::AdminPasswordSet)).await?;
+        }
         let hash = match change.password.take() {
             Some(Some(password)) => Some(Some(self.passwords.hash(password).await?)),
             Some(None) => Some(None),

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::body::{Listed, need};
+use super::body::{Listed, Within, need};
 use super::views::{DeviceView, KeyView, ListView, NewDeviceView, NewKeyView, OrganizationView, UserView};
 use crate::auth::accounts::{NewKey, NewUser, UserChange, WhichToken, organization_id, role, user_id};
 use crate::domain::ids::{Timestamp, UserId};
@@ -71,7 +71,7 @@ pub struct UserWish {
     pub role: Option<String>,
     /// Only an administrator of the hub gives this.
     pub hub_admin: Option<bool>,
-    /// At least 12 characters.
+    /// At least 12 characters. An API key gives none.
     #[schemars(with = "Option<String>")]
     pub password: Option<SecretString>,
 }
@@ -83,7 +83,7 @@ pub struct UserPatch {
     pub role: Option<String>,
     pub hub_admin: Option<bool>,
     pub disabled: Option<bool>,
-    /// A new password; `null` takes it away.
+    /// A new password, which an API key may not set; `null` takes it away.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Option<String>")]
     pub password: Option<Option<SecretString>>,
@@ -98,8 +98,7 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Opt
 }
 
 /// Users of the organization by id; `q`: only those whose id holds it.
-pub async fn users(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
+pub async fn users(Within { caller, organization }: Within, edge: web::Data<Edge>, query: Query) -> Answer {
     let text = query.q.clone().filter(|text| !text.is_empty());
     let page = edge.accounts.users(&caller, &organization, text, &query.page()?).await?;
     Ok(HttpResponse::Ok().json(ListView::<UserView>::of(page)))
@@ -107,12 +106,10 @@ pub async fn users(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) 
 
 /// Makes a user.
 pub async fn create_user(
-    Asking(caller): Asking,
+    Within { caller, organization }: Within,
     edge: web::Data<Edge>,
-    query: Query,
     Body(wish): Body<UserWish>,
 ) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let new = NewUser {
         id: user_id("id", &need("id", wish.id)?)?,
         role: wish.role.as_deref().map_or(Ok(Role::Member), |word| role("role", word))?,
@@ -125,9 +122,8 @@ pub async fn create_user(
 
 /// Changes a user: role, rights over the hub, disabled or not, password, signed out everywhere.
 pub async fn update_user(
-    Asking(caller): Asking,
+    within: Within,
     edge: web::Data<Edge>,
-    query: Query,
     id: web::Path<String>,
     Body(patch): Body<UserPatch>,
 ) -> Answer {
@@ -138,29 +134,20 @@ pub async fn update_user(
         password: patch.password,
         sign_out: patch.sign_out,
     };
-    change_user((caller, &edge, &query, &id), change).await
+    change_user((within, &edge, &id), change).await
 }
 
 /// From now on the user does not come in, and is put out where it is in.
-pub async fn disable_user(
-    Asking(caller): Asking,
-    edge: web::Data<Edge>,
-    query: Query,
-    id: web::Path<String>,
-) -> Answer {
-    change_user((caller, &edge, &query, &id), UserChange { disabled: Some(true), ..UserChange::default() }).await
+pub async fn disable_user(within: Within, edge: web::Data<Edge>, id: web::Path<String>) -> Answer {
+    change_user((within, &edge, &id), UserChange { disabled: Some(true), ..UserChange::default() }).await
 }
 
 /// The user comes in again. What was revoked stays revoked.
-pub async fn enable_user(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, id: web::Path<String>) -> Answer {
-    change_user((caller, &edge, &query, &id), UserChange { disabled: Some(false), ..UserChange::default() }).await
+pub async fn enable_user(within: Within, edge: web::Data<Edge>, id: web::Path<String>) -> Answer {
+    change_user((within, &edge, &id), UserChange { disabled: Some(false), ..UserChange::default() }).await
 }
 
-async fn change_user(
-    (caller, edge, query, id): (crate::domain::command::Caller, &Edge, &Listed, &str),
-    change: UserChange,
-) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
+async fn change_user((Within { caller, organization }, edge, id): (Within, &Edge, &str), change: UserChange) -> Answer {
     let user = UserId::parse(id).map_err(|_| Fault::not_found("user"))?;
     let changed = edge.accounts.update_user(&caller, &organization, &user, change).await?;
     Ok(HttpResponse::Ok().json(UserView::from(&changed)))
@@ -179,8 +166,7 @@ pub struct KeyWish {
 }
 
 /// API keys of the organization, the revoked ones too; `user`: only that user's.
-pub async fn keys(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
+pub async fn keys(Within { caller, organization }: Within, edge: web::Data<Edge>, query: Query) -> Answer {
     let user = query.user.as_deref().map(|user| user_id("user", user)).transpose()?;
     let page = edge.accounts.keys(&caller, &organization, user.as_ref(), &query.page()?).await?;
     Ok(HttpResponse::Ok().json(ListView::<KeyView>::of(page)))
@@ -188,12 +174,10 @@ pub async fn keys(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) -
 
 /// Makes an API key. The key itself is in this answer and nowhere else.
 pub async fn create_key(
-    Asking(caller): Asking,
+    Within { caller, organization }: Within,
     edge: web::Data<Edge>,
-    query: Query,
     Body(wish): Body<KeyWish>,
 ) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let expires_at = wish.expires_at.as_deref().map(|text| {
         let read = chrono::DateTime::parse_from_rfc3339(text);
         read.map(|at| Timestamp(at.timestamp_millis()))
@@ -210,15 +194,17 @@ pub async fn create_key(
 }
 
 /// Revokes an API key.
-pub async fn revoke_key(Asking(caller): Asking, edge: web::Data<Edge>, query: Query, id: web::Path<String>) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
+pub async fn revoke_key(
+    Within { caller, organization }: Within,
+    edge: web::Data<Edge>,
+    id: web::Path<String>,
+) -> Answer {
     edge.accounts.revoke_key(&caller, &organization, &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Paired devices of the organization, the removed ones too; `user`: only that user's.
-pub async fn devices(Asking(caller): Asking, edge: web::Data<Edge>, query: Query) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
+pub async fn devices(Within { caller, organization }: Within, edge: web::Data<Edge>, query: Query) -> Answer {
     let user = query.user.as_deref().map(|user| user_id("user", user)).transpose()?;
     let page = edge.accounts.devices(&caller, &organization, user.as_ref(), &query.page()?).await?;
     Ok(HttpResponse::Ok().json(ListView::<DeviceView>::of(page)))
@@ -235,12 +221,10 @@ pub struct DeviceWish {
 
 /// Makes a device without a pairing code. Its token is in this answer and nowhere else.
 pub async fn create_device(
-    Asking(caller): Asking,
+    Within { caller, organization }: Within,
     edge: web::Data<Edge>,
-    query: Query,
     Body(wish): Body<DeviceWish>,
 ) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let user = wish.user.as_deref().map_or(Ok(caller.principal.user.clone()), |user| user_id("user", user))?;
     let name = need("name", wish.name)?;
     let (device, token) = edge.accounts.create_device(&caller, &organization, &user, &name).await?;
@@ -250,12 +234,10 @@ pub async fn create_device(
 
 /// Removes anybody's device.
 pub async fn revoke_device(
-    Asking(caller): Asking,
+    Within { caller, organization }: Within,
     edge: web::Data<Edge>,
-    query: Query,
     id: web::Path<String>,
 ) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     edge.accounts.revoke_device(&caller, &organization, &id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -264,7 +246,7 @@ pub async fn revoke_device(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenWish {
-    /// The token's `jti`; for owners.
+    /// The token's `jti`; for owners, where no user of the organization administers the hub.
     pub token_id: Option<String>,
     /// The token itself.
     #[schemars(with = "Option<String>")]
@@ -273,12 +255,10 @@ pub struct TokenWish {
 
 /// Takes one JWT back.
 pub async fn revoke_token(
-    Asking(caller): Asking,
+    Within { caller, organization }: Within,
     edge: web::Data<Edge>,
-    query: Query,
     Body(wish): Body<TokenWish>,
 ) -> Answer {
-    let organization = edge.accounts.organization(&caller.principal, query.organization.as_deref()).await?;
     let which = match (wish.token_id, wish.token) {
         (Some(id), None) => WhichToken::Id(id),
         (None, Some(token)) => WhichToken::Token(token.expose_secret().to_owned()),

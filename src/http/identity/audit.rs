@@ -8,6 +8,7 @@ use super::body::page;
 use super::views::{AuditView, ListView};
 use crate::auth::accounts::{AuditFilter, user_id};
 use crate::domain::ids::Timestamp;
+use crate::domain::policy::Operation;
 use crate::error::Fault;
 use crate::http::endpoint::Asking;
 use crate::http::request::{Kind, Parameter, parameter};
@@ -64,7 +65,7 @@ pub async fn list(
     };
     let organization = match query.organization.as_deref() {
         Some("*") if caller.principal.hub_admin => None,
-        named => Some(edge.accounts.organization(&caller.principal, named).await?),
+        named => Some(edge.organization(&caller, Operation::AdminAudit, named).await?),
     };
     let page = page(query.cursor.clone(), query.limit.as_deref())?;
     let found = edge.accounts.audit(&caller, organization.as_ref(), filter, &page).await?;

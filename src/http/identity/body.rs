@@ -1,10 +1,17 @@
 //! What comes in: fields that must be there, and queries, refused with the field at fault.
 
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::domain::command::PageRequest;
+use crate::domain::command::{Caller, PageRequest};
+use crate::domain::hub::LocalFuture;
+use crate::domain::ids::OrganizationId;
+use crate::domain::policy::Operation;
 use crate::error::Fault;
+use crate::http::Refusal;
+use crate::http::endpoint::{Asking, edge};
 use crate::http::request::{Kind, Parameter, parameter};
 
 /// The longest page, and the one of who says nothing.
@@ -46,6 +53,30 @@ pub struct Listed {
 impl Listed {
     pub fn page(&self) -> Result<PageRequest, Fault> {
         page(self.cursor.clone(), self.limit.as_deref())
+    }
+}
+
+/// Who asks, and which organization it is about: the one that the query names, or else the caller's own.
+pub struct Within {
+    pub caller: Caller,
+    pub organization: OrganizationId,
+}
+
+impl FromRequest for Within {
+    type Error = actix_web::Error;
+    type Future = LocalFuture<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let asking = Asking::from_request(request, payload).into_inner();
+        let query = web::Query::<Listed>::from_request(request, payload).into_inner();
+        let (edge, operation) = (edge(request), request.extensions().get::<Operation>().copied());
+        Box::pin(async move {
+            let (Asking(caller), query, edge) = (asking?, query?, edge.map_err(Refusal)?);
+            let operation = operation.ok_or_else(|| Refusal(Fault::internal("the request has no operation")))?;
+            let named = query.organization.as_deref();
+            let organization = edge.organization(&caller, operation, named).await.map_err(Refusal)?;
+            Ok(Self { caller, organization })
+        })
     }
 }
 

@@ -80,7 +80,7 @@ async fn ask(
     asked: &Asked,
     command: AdminCommand,
 ) -> Result<Reply, Fault> {
-    let organization = edge.accounts.organization(&caller.principal, asked.organization.as_deref()).await?;
+    let organization = edge.organization(&caller, command.operation(), asked.organization.as_deref()).await?;
     hub.0.call(caller, Command::Admin(organization, Box::new(command))).await
 }
 

@@ -133,6 +133,7 @@ fn case_70_fields_that_are_not_asked_for_change_nothing() {
     let admin = house.jwt("acme", "admin", "admin");
     let body = json!({ "id": "new", "organization": "other", "organizationId": "other", "managed": false, "hub_admin": true,
         "createdAt": "1970-01-01T00:00:00Z", "userId": "owner", "disabledAt": "1970-01-01T00:00:00Z" });
+    let ledger = house.ledger();
     let made = house.ask(&admin, "POST", "/api/v1/admin/users", body).json();
     assert_eq!(
         (&made["organization"], &made["managed"], &made["hubAdmin"]),
@@ -140,6 +141,9 @@ fn case_70_fields_that_are_not_asked_for_change_nothing() {
     );
     assert!(made.get("disabledAt").is_none() && !made["createdAt"].as_str().unwrap().starts_with("1970"));
     assert_eq!(made["role"], "member");
+    // The one user, and nobody elsewhere.
+    assert_eq!(ledger.changed(), ["account"]);
+    assert_eq!(house.aftermath(&ledger, &[]), [""; 0]);
 }
 
 #[test]
@@ -211,6 +215,71 @@ fn an_admin_ends_no_token_of_an_owner() {
     let record = house.get(&owner, "/api/v1/admin/audit?action=admin.tokens.revoke").json();
     let outcomes: Vec<&Value> = record["items"].as_array().unwrap().iter().map(|row| &row["outcome"]).collect();
     assert_eq!(outcomes, ["refused", "refused"], "{record}");
+}
+
+/// Whose token a name belongs to the hub does not know: where it may be that of somebody above, nobody below ends it.
+#[test]
+fn an_owner_ends_no_token_of_who_administers_the_hub() {
+    let house = House::new(&[NOW]);
+    let (owner, ann) = (house.jwt("acme", "owner", "owner"), house.jwt("acme", "ann", "member"));
+    let root = house.data.token(&["--org", "acme", "--user", "root", "--role", "member", "--hub-admin"]);
+    let revoke = |who: &str, body: Value| house.ask(who, "POST", "/api/v1/admin/tokens/revoke", body).status();
+    assert_eq!(revoke(&owner, json!({ "token": root })), 403);
+    assert_eq!(revoke(&owner, json!({ "tokenId": name_of(&root) })), 403);
+    assert_eq!(revoke(&owner, json!({ "tokenId": name_of(&ann) })), 403, "a name does not tell whose it is");
+    assert_eq!((house.whoami(&root).is_ok(), house.whoami(&ann).is_ok()), (true, true));
+    let record = house.get(&owner, "/api/v1/admin/audit?action=admin.tokens.revoke").json();
+    let outcomes: Vec<&Value> = record["items"].as_array().unwrap().iter().map(|row| &row["outcome"]).collect();
+    assert_eq!(outcomes, ["refused", "refused", "refused"], "{record}");
+    // What is shown whole is known, and elsewhere nobody stands above an owner.
+    assert_eq!(revoke(&owner, json!({ "token": ann })), 204);
+    let (other, eve) = (house.jwt("other", "owner", "owner"), house.jwt("other", "eve", "member"));
+    assert_eq!(revoke(&other, json!({ "tokenId": name_of(&eve) })), 204);
+    let root = house.data.token(&["--org", "acme", "--user", "root", "--role", "admin", "--hub-admin"]);
+    assert_eq!(revoke(&root, json!({ "tokenId": name_of(&owner) })), 204);
+    assert_eq!([&ann, &eve, &owner].map(|token| house.whoami(token)), [Err(401), Err(401), Err(401)]);
+}
+
+#[test]
+fn an_api_key_gives_nobody_a_password() {
+    let house = House::new(&[NOW]);
+    let owner = house.jwt("acme", "owner", "owner");
+    house.jwt("acme", "ann", "member");
+    let key = house.ask(&owner, "POST", "/api/v1/admin/keys", json!({ "name": "ci" })).json();
+    let key = key["key"].as_str().unwrap();
+    let password = "a long enough password";
+    let sign_in = |user: &str| {
+        let body = json!({ "organization": "acme", "user": user, "password": password }).to_string();
+        house.hub.send("POST", "/sign-in", &[], &body).status()
+    };
+    let users = "/api/v1/admin/users";
+    for (method, path, body) in [
+        ("PATCH", format!("{users}/ann"), json!({ "password": password })),
+        ("PATCH", format!("{users}/ann"), json!({ "password": password, "role": "admin", "disabled": false })),
+        ("PATCH", format!("{users}/owner"), json!({ "password": password })),
+        ("POST", users.to_owned(), json!({ "id": "new", "password": password })),
+    ] {
+        let refused = house.ask(key, method, &path, body.clone());
+        assert_eq!((refused.status(), refused.error().0.as_str()), (403, "forbidden"), "{path} {body}");
+    }
+    assert_eq!(["ann", "owner", "new"].map(sign_in), [401, 401, 401]);
+    let known = house.get(&owner, users).json();
+    let known: Vec<_> = known["items"].as_array().unwrap().iter().map(|user| [&user["id"], &user["role"]]).collect();
+    assert_eq!(known, [["ann", "member"], ["owner", "owner"]], "half of a change is none");
+    let record = house.get(&owner, "/api/v1/admin/audit").json();
+    let refused = record["items"].as_array().unwrap().iter().filter(|row| row["outcome"] == "refused");
+    let refused: Vec<_> = refused.map(|row| [&row["action"], &row["credential"]["kind"]]).collect();
+    let (change, create) = ("admin.users.update", "admin.users.create");
+    let wanted = [create, change, "admin.users.disable", change].map(|action| [action, "api_key"]);
+    assert_eq!(refused, wanted, "{record}");
+    assert!(!record.to_string().contains(password));
+    // All else is as it was; and taking a way in away gives none.
+    assert_eq!(house.ask(key, "POST", users, json!({ "id": "new" })).status(), 201);
+    assert_eq!(house.ask(key, "PATCH", &format!("{users}/new"), json!({ "role": "operator" })).status(), 200);
+    assert_eq!(house.ask(&owner, "PATCH", &format!("{users}/new"), json!({ "password": password })).status(), 200);
+    assert_eq!(sign_in("new"), 303);
+    assert_eq!(house.ask(key, "PATCH", &format!("{users}/new"), json!({ "password": null })).status(), 200);
+    assert_eq!(sign_in("new"), 401);
 }
 
 #[test]

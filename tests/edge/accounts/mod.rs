@@ -13,6 +13,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::hub::{Answer, Data, Hub};
+use crate::ledger::Ledger;
 
 /// A hub with an owner who runs it, and a few people in the organizations `default` and `acme`.
 pub struct House {
@@ -49,6 +50,21 @@ impl House {
 
     pub fn get(&self, token: &str, path: &str) -> Answer {
         self.ask(token, "GET", path, Value::Null)
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        Ledger::open(&self.data.path())
+    }
+
+    /// Ends the hub. Who was refused what since the ledger was opened; neither log holds any of the secrets.
+    pub fn aftermath(self, ledger: &Ledger, secrets: &[&str]) -> Vec<String> {
+        let Self { hub, data: _data } = self;
+        let (status, log) = hub.stop();
+        assert!(status.success());
+        for secret in secrets {
+            assert!(!log.contains(secret) && !ledger.tells(secret), "{secret} is written down");
+        }
+        ledger.refused()
     }
 
     /// Who the hub thinks it is, or the refusal's status.

@@ -1,6 +1,6 @@
 //! A code pairs one device, which has no more rights than who made the code, and cannot be guessed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use switchboard::http;
@@ -88,12 +88,18 @@ fn case_44_guesses_run_out_for_an_address_however_many_it_claims_to_be() {
 #[test]
 fn case_45_unknown_fields_switch_no_limit_off() {
     let house = House::new(&[]);
+    let ann = house.jwt("acme", "ann", "member");
+    let live = code(&house, &ann);
+    let ledger = house.ledger();
     let guess = |n: usize| {
         let body = json!({ "code": format!("WRNG{n:02}"), "admin": true, "skipLimit": true, "attempts": -1, "address": "1.2.3.4" });
         house.ask("", "POST", "/pairing/verify", body).status()
     };
     let all: Vec<u16> = (0..8).map(guess).collect();
     assert_eq!(all, [404, 404, 404, 404, 404, 429, 429, 429]);
+    assert_eq!(ledger.changed(), [""; 0]);
+    let refused = ["nobody pairing.verify not_found 5", "nobody pairing.verify rate_limited 3"];
+    assert_eq!(house.aftermath(&ledger, &[&live, "WRNG"]), refused);
 }
 
 #[test]
@@ -102,14 +108,18 @@ fn case_46_used_expired_and_unknown_codes_answer_alike_and_of_fifty_at_once_one_
     let ann = house.jwt("acme", "ann", "member");
     let late = code(&house, &ann);
     std::thread::sleep(std::time::Duration::from_millis(1100));
+    let ledger = house.ledger();
     let expired = same(&verify(&house, &late, "10.0.1.1"));
     let unknown = same(&verify(&house, "AAAAA0", "10.0.1.2"));
     assert_eq!(expired, unknown);
     assert_eq!(expired.0, 404);
+    assert!(house.get(&ann, "/devices").json()["items"].as_array().unwrap().is_empty());
+    assert_eq!(house.aftermath(&ledger, &[&late, "AAAAA0"]), ["nobody pairing.verify not_found 2"]);
 
     let house = House::new(&MANY);
     let ann = house.jwt("acme", "ann", "member");
     let once = code(&house, &ann);
+    let ledger = house.ledger();
     let answers: Vec<_> = std::thread::scope(|scope| {
         let (house, once) = (&house, &once);
         let all: Vec<_> = (0..50).map(|n| scope.spawn(move || verify(house, once, &format!("10.0.2.{n}")))).collect();
@@ -120,6 +130,8 @@ fn case_46_used_expired_and_unknown_codes_answer_alike_and_of_fifty_at_once_one_
         answers.iter().filter(|answer| answer.status() != 200).map(|answer| format!("{:?}", same(answer))).collect();
     assert_eq!((won, lost), (1, BTreeSet::from([format!("{unknown:?}")])));
     assert_eq!(house.get(&ann, "/devices").json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(ledger.changed(), ["device", "pairing_code"], "what the one who won was given");
+    assert_eq!(house.aftermath(&ledger, &[&once]), ["nobody pairing.verify not_found 49"]);
 }
 
 #[test]
@@ -129,7 +141,8 @@ fn case_47_a_device_administers_nothing_and_never_has_more_than_who_paired_it() 
     let device = house.device(&owner, "phone");
     let seen = house.whoami(&device).unwrap();
     assert_eq!((&seen["role"], &seen["hubAdmin"]), (&json!("owner"), &json!(false)));
-    let mut asked = 0;
+    let ledger = house.ledger();
+    let (mut asked, mut wanted) = (0, BTreeMap::new());
     for endpoint in http::table() {
         let path = endpoint.path.replace("{id}", "x");
         let closed = path.starts_with("/api/v1/admin") || path.contains("pairing/codes") || path.contains("config");
@@ -137,9 +150,11 @@ fn case_47_a_device_administers_nothing_and_never_has_more_than_who_paired_it() 
             asked += 1;
             let answer = house.ask(&device, endpoint.method.as_str(), &path, json!({}));
             assert_eq!(answer.status(), 403, "{} {path}", endpoint.method);
+            *wanted.entry(endpoint.operation.name()).or_insert(0) += 1;
         }
     }
     assert!(asked > 15, "only {asked} were asked");
+    assert_eq!(ledger.changed(), [""; 0]);
 
     let ann = house.jwt("acme", "ann", "member");
     let device = house.device(&ann, "phone");
@@ -149,6 +164,10 @@ fn case_47_a_device_administers_nothing_and_never_has_more_than_who_paired_it() 
     assert_eq!(house.whoami(&device).unwrap()["role"], "viewer", "but falls with it");
     let by_viewer = house.ask(&ann, "POST", "/pairing/codes", json!({ "deviceName": "x" }));
     assert_eq!(by_viewer.status(), 403);
+    let refusal = |(what, times): (&str, u32)| format!("owner@default {what} forbidden {times}");
+    let mut wanted: Vec<String> = wanted.into_iter().map(refusal).collect();
+    wanted.insert(0, "ann@acme pairing.create forbidden 1".into());
+    assert_eq!(house.aftermath(&ledger, &[&device]), wanted, "each of them, once");
 }
 
 #[test]
@@ -158,6 +177,16 @@ fn case_48_a_code_carries_nothing_but_itself() {
     let made = house.ask(&ann, "POST", "/api/v1/pairing/codes", json!({ "deviceName": "x" })).json();
     let fields: Vec<&String> = made.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["code", "expiresAt"]);
+    // And it opens nothing but the pairing of one device.
+    let code = made["code"].as_str().unwrap();
+    let ledger = house.ledger();
+    assert_eq!(house.whoami(code), Err(401));
+    for path in [format!("/ws?token={code}"), format!("/ws?ticket={code}")] {
+        assert_eq!(house.knock(&path, &[]), 401);
+    }
+    assert_eq!(ledger.changed(), [""; 0]);
+    let refused = ["nobody /ws unauthorized 2", "nobody session.get unauthorized 1"];
+    assert_eq!(house.aftermath(&ledger, &[code]), refused);
 }
 
 #[test]
@@ -165,6 +194,7 @@ fn case_49_a_devices_name_shows_what_it_is() {
     let house = House::new(&[]);
     let ann = house.jwt("acme", "ann", "member");
     let long = "x".repeat(101);
+    let ledger = house.ledger();
     for name in ["", " ", "a\nb", "\u{1b}[2Jcleared", "left\u{202e}right", "nul\0", &long] {
         let answer = house.ask(&ann, "POST", "/api/v1/pairing/codes", json!({ "deviceName": name }));
         assert_eq!(
@@ -175,6 +205,7 @@ fn case_49_a_devices_name_shows_what_it_is() {
     }
     let answer = house.ask(&ann, "POST", "/api/v1/pairing/codes", json!({ "deviceName": 7 }));
     assert_eq!(answer.json()["error"]["details"]["field"], "deviceName");
+    assert_eq!(ledger.changed(), [""; 0]);
     // Markup is text: it goes out as JSON, which no browser takes for a page.
     house.device(&ann, "<script>alert(1)</script>");
     let listed = house.get(&ann, "/devices");
@@ -183,4 +214,6 @@ fn case_49_a_devices_name_shows_what_it_is() {
         (listed.header("content-type"), listed.header("x-content-type-options")),
         (Some("application/json"), Some("nosniff"))
     );
+    // A wrong field is no refusal; and nothing that moves a terminal's cursor or turns its text reaches a log.
+    assert_eq!(house.aftermath(&ledger, &["\u{1b}", "\u{202e}", "left"]), [""; 0]);
 }

@@ -103,7 +103,9 @@ fn case_52_a_ticket_ends_with_what_it_was_made_with() {
     let made = house.ask_with("", "POST", "/api/v1/tickets", &headers, json!({ "route": "/ws" }));
     let ticket = made.json()["ticket"].as_str().unwrap().to_owned();
     assert_eq!(house.ask_with("", "POST", "/sign-out", &headers, Value::Null).status(), 204);
+    let first = house.ledger();
     assert_eq!(house.knock(&format!("/ws?ticket={ticket}"), &[("Origin", &own)]), 401);
+    assert_eq!(first.changed(), ["ticket"], "a try uses it up");
 
     let owner = house.jwt("default", "owner", "owner");
     let ann = house.jwt("acme", "ann", "member");
@@ -113,12 +115,44 @@ fn case_52_a_ticket_ends_with_what_it_was_made_with() {
     let by_key = house.ticket(key["key"].as_str().unwrap(), "/ws");
     let revoke = format!("/api/v1/admin/keys/{}?organization=acme", key["id"].as_str().unwrap());
     assert_eq!(house.ask(&owner, "DELETE", &revoke, Value::Null).status(), 204);
+    let ledger = house.ledger();
     assert_eq!(house.knock(&format!("/ws?ticket={by_key}"), &[]), 401);
+    assert_eq!(ledger.changed(), [""; 0], "it went with the key");
 
     let by_token = house.ticket(&ann, "/ws");
     let gone = house.ask(&owner, "POST", "/api/v1/admin/users/ann/disable?organization=acme", Value::Null);
     assert_eq!(gone.status(), 200);
+    let ledger = house.ledger();
     assert_eq!(house.knock(&format!("/ws?ticket={by_token}"), &[]), 401);
+    assert_eq!(ledger.changed(), [""; 0]);
+    let secrets = [&cookie, &ticket, &by_key, &by_token].map(String::as_str);
+    assert_eq!(house.aftermath(&first, &secrets), ["nobody /ws unauthorized 3"]);
+}
+
+/// A million from where tickets come from: no two alike, and no place in them that is worth a guess.
+#[test]
+fn case_53_a_million_tickets_and_no_two_alike() {
+    use secrecy::ExposeSecret;
+    const MANY: usize = 1_000_000;
+    let mut seen = std::collections::HashSet::with_capacity(MANY);
+    let mut places = [[0u32; 128]; 43];
+    for _ in 0..MANY {
+        let ticket = switchboard::auth::keys::generate("").unwrap();
+        let ticket: [u8; 43] = ticket.expose_secret().as_bytes().try_into().unwrap();
+        for (place, letter) in places.iter_mut().zip(ticket) {
+            place[usize::from(letter)] += 1;
+        }
+        assert!(seen.insert(ticket), "one came twice");
+    }
+    for (n, place) in places.iter().enumerate() {
+        // Of 32 bytes the last character says four bits, every other one six.
+        let letters: u32 = if n == 42 { 16 } else { 64 };
+        let even = MANY as u32 / letters;
+        let found: Vec<u32> = place.iter().copied().filter(|count| *count > 0).collect();
+        assert_eq!(found.len() as u32, letters, "place {n}");
+        // Eight standard deviations and more: not in the life of this world.
+        assert!(found.iter().all(|count| count.abs_diff(even) < even / 10), "place {n}: {found:?}");
+    }
 }
 
 #[test]
@@ -132,9 +166,12 @@ fn case_52_no_ticket_is_good_after_a_restart() {
     let House { hub, data } = house;
     drop(hub);
     let house = House { hub: Hub::start(&data.path(), &[]), data };
+    let ledger = house.ledger();
     assert_eq!(house.knock(&format!("/ws?ticket={used}"), &[]), 401);
     assert_eq!(house.knock(&format!("/ws?ticket={unused}"), &[]), 401);
+    assert_eq!(ledger.changed(), [""; 0]);
     // The credential that made them is as good as before.
     let fresh = house.ticket(key, "/ws");
     assert_eq!(house.knock(&format!("/ws?ticket={fresh}"), &[]), 101);
+    assert_eq!(house.aftermath(&ledger, &[&used, &unused, &fresh]), ["nobody /ws unauthorized 2"]);
 }

@@ -15,6 +15,7 @@ fn case_67_bodies_that_readers_take_differently_are_refused_by_every_family() {
         let hub = Hub::start(HubOptions::default());
         let admin = Http::new(&hub.address, &hub.token("root", "acme", "owner"));
         let session = admin.session().await;
+        let ledger = hub.ledger();
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let nested = format!("{}{}", "[".repeat(4000), "]".repeat(4000));
         let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
@@ -59,6 +60,9 @@ fn case_67_bodies_that_readers_take_differently_are_refused_by_every_family() {
             }
         }
         assert_eq!(admin.get("/health").await.status, 200);
+        assert_eq!(ledger.changed(), [""; 0]);
+        // What nobody can read was asked of nobody: no right was refused.
+        assert_eq!(hub.aftermath(&ledger, &[&"[".repeat(64)]), [""; 0]);
     });
 }
 
@@ -71,6 +75,7 @@ fn case_68_limits_and_searches_that_want_more_get_no_more() {
         let session = alice.session().await;
         alice.ok("POST", &format!("/api/v1/sessions/{session}/messages?wait=true"), json!({"content": "walrus"})).await;
         let stranger = Http::new(&hub.address, &hub.token("eve", "globex", "owner"));
+        let ledger = hub.ledger();
         for path in [
             "/api/v1/sessions".to_owned(),
             "/api/v1/projects".to_owned(),
@@ -125,6 +130,10 @@ fn case_68_limits_and_searches_that_want_more_get_no_more() {
             assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
         }
         assert_eq!(alice.ok("GET", "/api/v1/sessions?q=walrus", Value::Null).await["items"][0]["id"], session.as_str());
+        assert_eq!(ledger.changed(), [""; 0]);
+        // A word may be a session's id that its client brought; a project's it cannot be, and nothing was looked for.
+        let named = ["root@acme sessions.get not_found 2"];
+        assert_eq!(hub.aftermath(&ledger, &["DROP TABLE", "UNION SELECT"]), named);
     });
 }
 
@@ -138,6 +147,7 @@ fn case_70_who_somebody_is_comes_from_the_credential_alone() {
         let bob = hub.token("bob", "acme", "member");
         let mut bob = Client::connect(&hub.address, &bob).await;
         let mut eve = Client::connect(&hub.address, &hub.token("eve", "globex", "owner")).await;
+        let ledger = hub.ledger();
         let more = json!({
             "id": "sess_01930000000070008000000000000000", "user": "bob", "userId": "bob", "organization": "globex",
             "organizationId": "globex", "role": "owner", "hubAdmin": true, "hub_admin": true, "permissions": ["*"],
@@ -183,5 +193,17 @@ fn case_70_who_somebody_is_comes_from_the_credential_alone() {
             (&me["user"], &me["organization"], &me["role"], &me["hubAdmin"]),
             (&json!("alice"), &json!("acme"), &json!("member"), &json!(false))
         );
+        // Nobody's account, key, device or organization is another than it was.
+        let changed = ledger.changed();
+        for untouched in ["account", "organization", "api_key", "device", "ticket", "identity_change", "hub_settings"] {
+            assert!(!changed.iter().any(|table| table == untouched), "{changed:?}");
+        }
+        let refused = [
+            "alice@acme tickets.create forbidden 1",
+            "bob@acme sessions.get forbidden 3",
+            "eve@globex projects.get not_found 1",
+            "eve@globex sessions.get not_found 3",
+        ];
+        assert_eq!(hub.aftermath(&ledger, &[&token]), refused);
     });
 }

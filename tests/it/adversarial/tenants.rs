@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use switchboard::domain::ids::{DeviceId, KeyId, SystemSource};
 
 use super::scene::{Scene, refused_callers, told};
+use crate::matrix::addresses;
 use crate::support::{Answer, Client, Http, Hub, HubOptions, Identity, run};
 
 /// Stands in everything that acme wrote.
@@ -115,8 +116,11 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
         let scene = Scene::new(HubOptions::default()).await;
         let acme = Acme::fill(&scene.hub).await;
         // An administrator elsewhere, also one of the same name.
-        for user in ["mallory", "bystander"] {
-            let rival = Http::new(scene.address(), &scene.hub.token(user, "rival", "owner"));
+        let rivals = ["mallory", "bystander"].map(|user| scene.hub.token(user, "rival", "owner"));
+        // The folder stays when the scene is over.
+        let (ledger, _folder) = (scene.hub.ledger(), scene.hub.data.clone());
+        let mut tries = 0;
+        for rival in rivals.map(|token| Http::new(scene.address(), &token)) {
             let (real, none) = (acme.addresses("alice"), acme.nobodys().addresses("nobody"));
             for ((method, path, body), (_, unreal, _)) in real.into_iter().zip(none) {
                 let one = rival.send(method, &path, &[], body.as_bytes()).await;
@@ -124,8 +128,10 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
                 assert_eq!((one.status, one.code().as_str()), (404, "not_found"), "{method} {path}: {one:?}");
                 assert_eq!((one.status, one.without_id()), (two.status, two.without_id()), "{method} {path}");
                 assert_eq!(head(&one), head(&two), "{method} {path}");
+                tries += 2;
             }
         }
+        assert_eq!(ledger.changed(), [""; 0]);
         // At home it is all as it was.
         let alice = Http::new(scene.address(), &scene.hub.token("alice", "acme", "admin"));
         for (path, id) in [
@@ -161,6 +167,9 @@ fn case_24_a_refusal_does_not_tell_whether_there_is_such_a_thing() {
             wanted.extend(told(who, &asked.map(|what| (what, "not_found"))));
         }
         assert_eq!(rows, wanted);
+        let times = |line: &String| line.rsplit(' ').next().and_then(|times| times.parse::<u32>().ok());
+        let counted: u32 = ledger.refused().iter().filter_map(times).sum();
+        assert_eq!(counted, tries, "each of them, once");
     });
 }
 
@@ -218,6 +227,37 @@ fn case_25_whatever_is_refused_to_somebody_is_written_down_by_whatever_door() {
         assert_eq!(owner.refused("messages.stop", nothing).await, "not_found");
         assert_eq!(owner.refused("agents.get", json!({"agent": "nobody"})).await, "not_found");
         assert_eq!(refused_callers(&scene.silent(&[]).await), wanted);
+    });
+}
+
+/// An administrator of one organization names another in the query: of everything that is administered.
+#[test]
+fn case_25_an_organization_that_is_not_ones_own_is_written_down_wherever_it_is_named() {
+    run(async {
+        let scene = Scene::new(HubOptions::default()).await;
+        let rival = Http::new(scene.address(), &scene.hub.token("mallory", "rival", "owner"));
+        let nobodys = "01930000000070008000000000000000";
+        let (mut asked, mut refusals) = (0, Vec::new());
+        for row in addresses::all().into_iter().filter(|row| row.named) {
+            let path = row.path.replace("{sessionId}", &format!("sess_{nobodys}"));
+            let path = path.replace("{requestId}", &format!("appr_{nobodys}")).replace("{channel}", "app:news");
+            let path = path.replace("{connectionId}", "conn_1").replace("{id}", "bystander");
+            // There is one of them.
+            for organization in ["acme", "nowhere"] {
+                let named = format!("{path}?organization={organization}");
+                let json = [("Content-Type", "application/json")];
+                let answer = rival.send(row.method, &named, &json, row.body.as_bytes()).await;
+                assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{named}: {answer:?}");
+                assert!(answer.text().contains("organization"), "{named}: {answer:?}");
+                asked += 1;
+            }
+            refusals.push((row.operation, "not_found"));
+        }
+        assert!(asked > 50, "only {asked} were asked");
+        let rows = scene.silent(&[]).await;
+        assert_eq!(refused_callers(&rows), told("mallory@rival", &refusals));
+        let counted = rows.iter().filter_map(|row| row.entry.details["count"].as_u64()).sum::<u64>();
+        assert_eq!(counted, asked, "each of them once: {rows:#?}");
     });
 }
 

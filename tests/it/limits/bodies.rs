@@ -32,11 +32,14 @@ async fn drip(mut socket: TcpStream, byte: &'static [u8]) -> String {
 fn case_56_a_body_of_a_byte_now_and_then_is_cut() {
     run(async {
         let hub = Hub::start(HubOptions::default().config("[limits]\nbody_seconds = 1\nhead_seconds = 1"));
+        let ledger = hub.ledger();
         let mut socket = connect(&hub).await;
         let head = format!("POST /sign-in HTTP/1.1\r\nhost: {}\r\ncontent-length: 10000\r\n\r\n", hub.address);
         socket.write_all(head.as_bytes()).await.expect("it is sent");
         let said = drip(socket, b"x").await;
         assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("\"the request came too slowly\""), "{said}");
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &[]), [""; 0], "who is slow was refused no right");
     });
 }
 
@@ -45,6 +48,7 @@ fn case_56_a_body_of_a_byte_now_and_then_is_cut() {
 fn case_56_a_body_that_nobody_reads_is_cut_too() {
     run(async {
         let hub = Hub::start(HubOptions::default().config("[limits]\nbody_seconds = 1\nhead_seconds = 1"));
+        let ledger = hub.ledger();
         for length in ["content-length: 1000000", "transfer-encoding: chunked"] {
             let mut socket = connect(&hub).await;
             let head = format!("POST /sessions HTTP/1.1\r\nhost: {}\r\n{length}\r\n\r\n", hub.address);
@@ -52,6 +56,8 @@ fn case_56_a_body_that_nobody_reads_is_cut_too() {
             let said = drip(socket, b"1\r\nx\r\n").await;
             assert!(said.starts_with("HTTP/1.1 401 "), "{length}: {said}");
         }
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &[]), ["nobody sessions.create unauthorized 2"]);
     });
 }
 
@@ -104,10 +110,49 @@ fn case_56_a_stalled_reader_of_http_is_cut() {
     });
 }
 
+/// Its length nobody told, and it has no end: once it is too long that is answered, and the rest is read for a while only.
+#[test]
+fn case_66_a_body_without_an_end_ends_its_connection() {
+    run(async {
+        let hub = Hub::start(HubOptions::default().config("[limits]\nframe_bytes = 4096\nmessage_bytes = 1024"));
+        let token = hub.token("alice", "acme", "member");
+        let ledger = hub.ledger();
+        // Refused by its head, for what it is made of, and for its length; by who is known and who is not.
+        for (path, authorization, status) in [
+            ("/api/v1/sessions", "", "401"),
+            ("/sign-in", "", "413"),
+            ("/api/v1/sessions", &*format!("authorization: Bearer {token}\r\n"), "413"),
+        ] {
+            let mut socket = connect(&hub).await;
+            let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{authorization}");
+            let head = format!("{head}transfer-encoding: chunked\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.expect("it is sent");
+            let (mut reader, mut writer) = socket.split();
+            let (mut said, mut sent) = (Vec::new(), 0);
+            let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+            let read = async { drop(reader.read_to_end(&mut said).await) };
+            let write = async {
+                while writer.write_all(chunk.as_bytes()).await.is_ok() {
+                    sent += chunk.len();
+                    assert!(sent < 64 << 20, "{path}: it would read for ever");
+                }
+            };
+            // What was said can be read though more was sent than was taken.
+            futures_util::join!(read, write);
+            let said = String::from_utf8(said).expect("text");
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {said}");
+        }
+        assert_eq!(Http::new(&hub.address, &token).get("/health").await.status, 200);
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &[&token]), ["nobody sessions.create unauthorized 1"]);
+    });
+}
+
 #[test]
 fn case_66_two_lengths_are_none() {
     run(async {
         let hub = Hub::start(HubOptions::default());
+        let ledger = hub.ledger();
         let smuggled = "GET /api/v1/session HTTP/1.1\r\nhost: localhost\r\n\r\n";
         for lengths in [
             "content-length: 4\r\ntransfer-encoding: chunked\r\n",
@@ -131,6 +176,8 @@ fn case_66_two_lengths_are_none() {
             assert!(said.starts_with("HTTP/1.1 400 "), "{lengths:?}: {said}");
             assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "a second request was seen: {lengths:?}: {said}");
         }
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &[]), [""; 0], "what was smuggled was never asked");
     });
 }
 
@@ -138,7 +185,7 @@ fn case_66_two_lengths_are_none() {
 fn case_66_a_packed_body_is_refused_and_never_unpacked() {
     run(async {
         let hub = Hub::start(HubOptions::default());
-        let before = hub.resident();
+        let (before, ledger) = (hub.resident(), hub.ledger());
         for packing in ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, gzip", "GZIP"] {
             let headers = [("content-encoding", packing), ("content-type", "application/json")];
             let refused = send(&hub.address, "POST", "/sign-in", &headers, &"\u{1f}".repeat(1000)).await;
@@ -148,6 +195,8 @@ fn case_66_a_packed_body_is_refused_and_never_unpacked() {
         assert!(hub.resident().saturating_sub(before) < 16 << 20);
         let plain = [("content-encoding", "identity")];
         assert_eq!(send(&hub.address, "POST", "/sign-in", &plain, r#"{"code":"x"}"#).await.status, 401);
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &[]), ["nobody sign_in unauthorized 1"], "the one that could be read");
     });
 }
 
@@ -196,6 +245,7 @@ fn case_66_a_strangers_body_is_16_kib_at_most() {
 fn case_66_a_body_is_as_long_as_a_frame_at_most() {
     run(async {
         let hub = Hub::start(HubOptions::default().config("[limits]\nframe_bytes = 4096\nmessage_bytes = 1024"));
+        let ledger = hub.ledger();
         let fits = format!(r#"{{"code":"{}"}}"#, "x".repeat(3000));
         assert_eq!(send(&hub.address, "POST", "/sign-in", &[], &fits).await.status, 401);
         let long = format!(r#"{{"code":"{}"}}"#, "x".repeat(5000));
@@ -212,5 +262,7 @@ fn case_66_a_body_is_as_long_as_a_frame_at_most() {
             "POST /sign-in HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
         socket.write_all(format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await.expect("it is sent");
         assert_eq!(answer(&mut socket).await.status, 413);
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &["xxxxxxxx"]), ["nobody sign_in unauthorized 1"], "the one that fits");
     });
 }

@@ -19,6 +19,7 @@ fn case_55_a_user_has_so_many_sockets_and_not_one_more() {
         for _ in 0..5 {
             open.push(Client::connect(&hub.address, &alice).await);
         }
+        let ledger = hub.ledger();
         for source in ["127.0.0.1", "127.0.0.2"] {
             let refused = knock(source, &hub.address, &path, &[]).await.expect_err("one too many");
             refused.assert_limited();
@@ -28,6 +29,7 @@ fn case_55_a_user_has_so_many_sockets_and_not_one_more() {
         let bearer = format!("Bearer {alice}");
         let refused = knock("127.0.0.1", &hub.address, "/ws/client", &[("authorization", &bearer)]).await;
         refused.expect_err("one too many").assert_limited();
+        assert_eq!(ledger.changed(), [""; 0]);
         let mut other = Client::connect(&hub.address, &bob).await;
         let mut elsewhere = Client::connect(&hub.address, &hub.token("alice", "other", "member")).await;
         other.session().await;
@@ -44,6 +46,11 @@ fn case_55_a_user_has_so_many_sockets_and_not_one_more() {
             }
         };
         drop(again.shutdown().await);
+        drop((other, elsewhere, open));
+        let refused = hub.aftermath(&ledger, &[&alice]);
+        // How often it was not yet seen that the place is free nobody knows.
+        assert!(refused[0].starts_with("alice@acme /ws rate_limited "), "{refused:?}");
+        assert_eq!(refused[1..], ["alice@acme /ws/client rate_limited 1"]);
     });
 }
 

@@ -26,6 +26,7 @@ fn an_answer_tells_how_much_is_left_and_a_refusal_when_to_come_back() {
     run(async {
         let hub = hub(&[("REQUESTS_PER_MINUTE", 3)]);
         let token = hub.token("alice", "acme", "member");
+        let ledger = hub.ledger();
         for left in [2, 1, 0] {
             let answer = ask(&hub, &token).await;
             assert_eq!(answer.status, 200, "{}", answer.head);
@@ -48,6 +49,8 @@ fn an_answer_tells_how_much_is_left_and_a_refusal_when_to_come_back() {
         assert_eq!(metrics.status, 200);
         let text = plain(&hub, "/metrics").await;
         assert!(text.contains("switchboard_limited_total{budget=\"requests\"} 2"), "{text}");
+        let refused = hub.aftermath(&ledger, &[&token]);
+        assert_eq!(refused, ["alice@acme session.get rate_limited 2"], "who is known is known in the audit log too");
     });
 }
 
@@ -196,6 +199,7 @@ fn case_57_a_flood_of_made_up_addresses_costs_bounded_memory_and_hurts_nobody() 
                 socket.read_exact(&mut vec![0; length]).await.expect("a body");
             }
         };
+        let ledger = hub.ledger();
         flood(0..500).await;
         let before = hub.resident();
         flood(500..6000).await;
@@ -204,6 +208,8 @@ fn case_57_a_flood_of_made_up_addresses_costs_bounded_memory_and_hurts_nobody() 
         assert!(grown < 8 << 20, "{grown} bytes for 5,500 addresses");
         assert_eq!(ask(&hub, &token).await.status, 200);
         assert_eq!(send(&hub.address, "GET", WHO, &[], "").await.status, 401, "a stranger of this machine");
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &["2001:db8:"]), ["nobody session.get unauthorized 1"]);
     });
 }
 

@@ -116,6 +116,7 @@ fn case_55_who_floods_on_is_shown_out_and_a_neighbour_notices_nothing() {
         let mut flooder = Client::connect(&hub.address, &hub.token("mallory", "acme", "member")).await;
         let mut neighbour = Client::connect(&hub.address, &hub.token("bob", "acme", "member")).await;
         let session = neighbour.session().await;
+        let ledger = hub.ledger();
         for _ in 0..2000 {
             flooder.throw(Message::text(r#"{"type":"ping"}"#)).await;
         }
@@ -128,6 +129,7 @@ fn case_55_who_floods_on_is_shown_out_and_a_neighbour_notices_nothing() {
         let (code, ()) = tokio::join!(flooder.until_closed(), talk);
         assert_eq!(code, 1008);
         neighbour.until_pong().await;
+        assert_eq!(ledger.changed(), [""; 0]);
         // It may come back: it was the socket that was shown out.
         let mut again = Client::connect(&hub.address, &hub.token("mallory", "acme", "member")).await;
         again.session().await;

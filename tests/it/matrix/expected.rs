@@ -80,6 +80,7 @@ admin.users.list           admin   -       organization
 admin.users.create         admin   -       organization
 admin.users.update         admin   -       organization
 admin.users.disable        admin   -       organization
+admin.users.password       admin   person  organization
 admin.keys.list            admin   -       organization
 admin.keys.create          admin   -       organization
 admin.keys.revoke          admin   -       organization

@@ -1,6 +1,6 @@
 //! Everything that can be asked × every role × whose it is × every kind of credential: no wrong yes and no wrong no.
 
-mod addresses;
+pub mod addresses;
 mod expected;
 mod http;
 mod sockets;

@@ -31,8 +31,11 @@ fn case_69_content_is_for_owners_who_ask_for_it() {
         }
         // An owner does not see what is another user's own.
         let session = member.session().await;
+        let ledger = hub.ledger();
         let refused = owner.get(&format!("/sessions/{session}/messages?includeContent=true")).await;
         assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"));
+        assert_eq!(ledger.changed(), [""; 0]);
+        assert_eq!(hub.aftermath(&ledger, &["my secret plan"]), ["olga@acme messages.list forbidden 1"]);
     });
 }
 

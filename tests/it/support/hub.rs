@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Ledger;
+
 /// How a hub is started.
 #[derive(Clone, Default)]
 pub struct HubOptions {
@@ -174,6 +176,22 @@ impl Hub {
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal_term();
         self.wait()
+    }
+
+    /// What the store holds now, to be compared with what it holds later.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::open(&self.folder())
+    }
+
+    /// Ends it. Who was refused what since the ledger was opened; neither log holds any of the secrets.
+    pub fn aftermath(mut self, ledger: &Ledger, secrets: &[&str]) -> Vec<String> {
+        assert!(self.terminate().success());
+        let log = self.log();
+        for secret in secrets {
+            assert_eq!(log.iter().find(|line| line.contains(secret)), None, "{secret} is in the log");
+            assert!(!ledger.tells(secret), "{secret} is in the audit log");
+        }
+        ledger.refused()
     }
 
     /// A token of the command line.

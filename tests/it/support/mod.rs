@@ -5,6 +5,8 @@ mod counter;
 mod http;
 mod hub;
 mod identity;
+#[path = "../../support/ledger.rs"]
+mod ledger;
 mod mirror;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;
@@ -20,6 +22,7 @@ pub use counter::Counter;
 pub use http::{Answer, Http, Kept, streamed_text};
 pub use hub::{Hub, HubOptions};
 pub use identity::Identity;
+pub use ledger::Ledger;
 pub use mirror::Mirror;
 pub use watcher::{Watcher, assert_converged, text_of};
 

@@ -238,12 +238,13 @@ export type Period = "day" | "week" | "month";
 export type Position = { epoch: string, seq: number, };
 
 /**
- * Who is on a channel. Above 100 members only the count is given.
+ * Who is on a channel. Above `channels.presence_members` users (100 unless configured) only the count is given.
  */
 export type Presence = { count: number, users?: Array<string>, };
 
 /**
- * `presence.joined` and `presence.left`. `userId` is absent above 100 members.
+ * `presence.joined` and `presence.left`. `userId` is absent above
+ * `channels.presence_members` users (100 unless configured).
  */
 export type PresenceChanged = { userId?: string, count: number, };
 
