@@ -287,6 +287,8 @@ pub struct Agent {
     pub system: String,
     pub tools: Vec<String>,
     pub busy: Busy,
+    /// Kinds of entities that it serves.
+    pub entity_types: Vec<String>,
 }
 
 /// What happens to a message while a turn runs.

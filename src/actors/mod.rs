@@ -29,6 +29,7 @@ use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
+use crate::domain::generation::Model;
 use crate::domain::policy::Operation;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Workers};
@@ -74,7 +75,22 @@ impl HubSettings {
             approval_grace: self.approval_grace,
             queue_turns: self.queue_turns,
             steps_per_turn: self.steps_per_turn,
+            models: known_model,
         })
+    }
+
+    /// The agent of that name, else the one that serves that kind of entity, else the default one.
+    ///
+    /// # Errors
+    /// `bad_request` where none has the name.
+    pub fn agent_for(&self, name: Option<&str>, entity: Option<&str>) -> Result<&Arc<AgentProfile>, Fault> {
+        if let Some(name) = name {
+            return self.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"));
+        }
+        let serves =
+            |agent: &&Arc<AgentProfile>| entity.is_some_and(|kind| agent.entity_types.iter().any(|k| k == kind));
+        let serving = self.agents.iter().find(serves).or_else(|| self.default_agent());
+        serving.ok_or_else(|| Fault::unavailable("no agent is configured"))
     }
 }
 
@@ -107,6 +123,11 @@ thread_local! {
 /// Equips this worker's thread. Called once, before it accepts.
 pub fn equip(kit: WorkerKit) {
     KIT.set(Some(kit));
+}
+
+/// What this worker's provider knows about a model.
+fn known_model(provider: &str, model: &str) -> Option<Model> {
+    with_kit(|kit| kit.providers.get(provider).map(|provider| provider.model(model))).flatten()
 }
 
 /// Uses this worker's kit. `None` on a thread that is no worker.

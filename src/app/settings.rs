@@ -106,6 +106,7 @@ fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
                 Busy::Interrupt => BusyPolicy::Interrupt,
                 Busy::Reject => BusyPolicy::Reject,
             },
+            entity_types: agent.entity_types.clone(),
             default: name == Config::DEFAULT_AGENT,
         })
     };

@@ -24,6 +24,8 @@ pub struct AgentProfile {
     /// Tools it is offered, by name, with the policy that holds for it.
     pub tools: Vec<(String, ToolPolicy)>,
     pub busy: BusyPolicy,
+    /// Kinds of entities that it serves.
+    pub entity_types: Vec<String>,
     pub default: bool,
 }
 

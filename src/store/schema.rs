@@ -88,6 +88,8 @@ diesel::table! {
         model -> Nullable<Text>,
         thinking -> Text,
         channel -> Nullable<Text>,
+        entity_type -> Nullable<Text>,
+        entity_id -> Nullable<Text>,
         next_turn_no -> BigInt,
         input_tokens -> BigInt,
         output_tokens -> BigInt,

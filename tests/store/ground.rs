@@ -100,6 +100,7 @@ pub fn conversation(owner: &str) -> Settings {
         model: None,
         thinking: ThinkingLevel::Off,
         channel: None,
+        entity: None,
         next_turn_no: 1,
         usage: Usage::default(),
         created_at: Timestamp(1_000),

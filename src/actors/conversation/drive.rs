@@ -160,6 +160,7 @@ impl ConversationActor {
         let Some(waiting) = live.askers.remove(&asker) else { return };
         let reply = match answer {
             Answer::Ended { turn, state, receipt, usage } => Reply::Ended { turn, state, receipt, usage },
+            Answer::NothingRan => Reply::NothingRan,
             Answer::Archived => Reply::Session(Box::new(live.machine.settings.clone()), None),
         };
         let _ = waiting.send(Ok(reply));

@@ -15,6 +15,7 @@ impl Conversation {
         let model = self.model_of(id);
         let provider = self.rules.agent.provider.clone();
         let answer_id = MessageId::mint(source);
+        self.show_switch(&provider, &model, out);
         let Some(turn) = self.live_mut(id) else { return };
         turn.state = TurnState::Running;
         turn.started_at = Some(now);
@@ -305,6 +306,7 @@ impl Conversation {
         let Some(work) = &mut self.work else { return };
         let usage = std::mem::take(&mut work.step_usage);
         let turn = work.turn;
+        self.last_step = Some(usage.total()).filter(|tokens| *tokens > 0).or(self.last_step);
         self.settings.usage.add(&usage);
         if let Some(turn) = self.live_mut(turn) {
             turn.usage.add(&usage);

@@ -7,6 +7,7 @@
 mod approvals;
 mod commands;
 mod generating;
+mod info;
 mod prompt;
 mod recovery;
 mod snapshot;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use super::agent::{AgentProfile, AgentStatus};
 use super::approval::Approval;
 use super::event::{Event, Growing};
+use super::generation::Model;
 use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};
@@ -46,7 +48,11 @@ pub struct Rules {
     pub queue_turns: usize,
     /// Requests to the provider within one turn.
     pub steps_per_turn: u16,
+    pub models: Models,
 }
+
+/// What is known about a model of a provider.
+pub type Models = fn(provider: &str, model: &str) -> Option<Model>;
 
 /// Whoever waits for an answer; the driver's own number.
 pub type Asker = u64;
@@ -96,6 +102,8 @@ pub enum Answer {
     },
     /// The conversation is archived and nothing runs or waits in it any more.
     Archived,
+    /// There was nothing to stop.
+    NothingRan,
 }
 
 /// What an input led to.
@@ -227,6 +235,10 @@ pub struct Conversation {
     /// Calls whose tool runs alone.
     exclusive: Vec<PartId>,
     status: AgentStatus,
+    /// Provider and model that the watchers were told of last.
+    shown: Option<(String, String)>,
+    /// Tokens in and out of the newest request that told.
+    last_step: Option<u64>,
     /// The hub stops: nothing is started any more.
     held: bool,
     rules: Rules,
@@ -248,6 +260,8 @@ impl Conversation {
             grace_until: None,
             exclusive: Vec::new(),
             status: AgentStatus::Idle,
+            shown: None,
+            last_step: None,
             held: false,
             rules,
         }
@@ -399,7 +413,7 @@ impl Conversation {
     fn touch_settings(&mut self, now: Timestamp, out: &mut Outcome) {
         self.settings.updated_at = now;
         out.writes.push(Write::Conversation(self.settings.clone()));
-        out.events.push(Event::SessionUpdated { settings: Arc::new(self.settings.clone()), deleted: false });
+        out.events.push(Event::updated(Arc::new(self.settings.clone())));
     }
 
     /// Says the agent's status where it changed. Last in every outcome.

@@ -76,14 +76,14 @@ fn own_id(text: Option<&str>) -> Result<Option<Alias>, Fault> {
     text.map(Alias::parse).transpose().map_err(|_| Fault::field("sessionId", wrong))
 }
 
-fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
+pub(in crate::doors) fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
     match text.len() <= bytes {
         true => Ok(()),
         false => Err(Fault::new(Code::TooLarge, format!("{field}: {} bytes; at most {bytes} are allowed", text.len()))),
     }
 }
 
-fn named(field: &str, text: &Option<String>) -> Result<(), Fault> {
+pub(in crate::doors) fn named(field: &str, text: &Option<String>) -> Result<(), Fault> {
     text.as_deref().map_or(Ok(()), |text| bounded(field, text, NAME_BYTES))
 }
 
@@ -221,6 +221,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
                 channel: None,
+                entity: None,
                 alias: own_id(p.session_id.as_deref())?,
             }))
         }
@@ -269,7 +270,7 @@ fn messages(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command, 
                 m::IfRunning::Reject => BusyPolicy::Reject,
             });
             let once = once(p.idempotency_key, method, raw)?;
-            let new = NewMessage { content: p.content, attachments, model: p.model, busy, once };
+            let new = NewMessage { content: p.content, attachments, model: p.model, yields: false, busy, once };
             (session(&p.session_id)?, SessionCommand::Send(new))
         }
         "messages.update" => {

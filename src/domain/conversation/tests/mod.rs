@@ -6,6 +6,7 @@ mod invariants;
 mod store;
 
 mod approvals;
+mod info;
 mod machine;
 mod prompt;
 mod recovery;
@@ -15,7 +16,7 @@ mod turns;
 use super::*;
 use crate::domain::agent::BusyPolicy;
 use crate::domain::approval::Decision;
-use crate::domain::generation::{ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
+use crate::domain::generation::{Model, ProviderFault, ProviderFaultKind, StopReason, StreamEvent, ThinkingLevel};
 use crate::domain::ids::{ConversationId, OrganizationId};
 use crate::domain::message::{Author, MessageState};
 use crate::domain::settings::Visibility;
@@ -59,6 +60,7 @@ fn settings() -> Settings {
         model: None,
         thinking: Default::default(),
         channel: None,
+        entity: None,
         next_turn_no: 1,
         usage: Usage::default(),
         created_at: Timestamp(0),
@@ -75,6 +77,7 @@ pub fn rules() -> Rules {
         system: Some("be brief".into()),
         tools: Vec::new(),
         busy: BusyPolicy::Queue,
+        entity_types: Vec::new(),
         default: true,
     };
     Rules {
@@ -83,7 +86,20 @@ pub fn rules() -> Rules {
         approval_grace: 10_000,
         queue_turns: 4,
         steps_per_turn: 5,
+        models: known,
     }
+}
+
+/// `demo-0` does not think; nobody knows anything of models of others.
+fn known(provider: &str, model: &str) -> Option<Model> {
+    let levels: &[ThinkingLevel] = if model == "demo-0" { &[ThinkingLevel::Off] } else { &ThinkingLevel::ALL };
+    (provider == "demo").then(|| Model {
+        id: model.to_owned(),
+        context_window: 1_000,
+        max_output: None,
+        thinking: levels.to_vec(),
+        price: None,
+    })
 }
 
 /// The verdict of a tool's table row; concurrent.
