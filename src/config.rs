@@ -5,6 +5,7 @@ mod identity;
 mod layers;
 mod live;
 mod print;
+mod routing;
 mod runtime;
 mod spending;
 
@@ -23,6 +24,7 @@ pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, environment, load};
 pub use live::Live;
 pub use print::print;
+pub use routing::{Command, Context, Routing, RoutingRule};
 pub use runtime::{Adopted, Patched, Stored, changeable};
 pub use spending::{Budget, Prices, Spending};
 
@@ -57,6 +59,9 @@ pub struct Config {
     pub budgets: BTreeMap<String, Budget>,
     pub agents: BTreeMap<String, Agent>,
     pub tools: BTreeMap<String, Tool>,
+    pub routing: Routing,
+    pub context: Context,
+    pub commands: BTreeMap<String, Command>,
     pub log: Log,
 }
 
@@ -287,6 +292,12 @@ pub struct Agent {
     pub system: String,
     pub tools: Vec<String>,
     pub busy: Busy,
+    pub entity_types: Vec<String>,
+    pub suggested_prompts: Vec<String>,
+    /// Empty: nobody is asked.
+    pub context_url: String,
+    pub context_seconds: u64,
+    pub routing: bool,
 }
 
 /// What happens to a message while a turn runs.

@@ -1,6 +1,6 @@
 //! The agent session: drives one provider stream and the tools of one conversation.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::spending::{Heard, Till};
 use super::with_kit;
-use crate::domain::conversation::{Refused, Run, ToolReport};
+use crate::domain::conversation::{Refused, Run, Summary, ToolReport};
 use crate::domain::generation::{Prompt, ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
 use crate::domain::ids::{PartId, Source, SystemSource, Timestamp};
 use crate::providers::EventStream;
@@ -42,6 +42,11 @@ pub enum Report {
         run: Run,
         refused: Refused,
     },
+    /// A summary, whole.
+    Summarized {
+        run: Run,
+        summary: Summary,
+    },
     /// The request was cancelled, and its connection is closed.
     UpstreamClosed {
         run: Run,
@@ -64,6 +69,8 @@ pub struct Generate {
     pub till: Option<Till>,
     /// Fired by the conversation: the upstream is closed at once.
     pub cancel: CancellationToken,
+    /// It is for the hub's own use: reported once, when it is whole.
+    pub summary: bool,
 }
 
 /// Run a tool.
@@ -115,7 +122,7 @@ impl Handler<Generate> for AgentSession {
 
     fn handle(&mut self, ask: Generate, _: &mut Self::Context) {
         let conversation = self.conversation.clone();
-        let Generate { run, provider, mut prompt, till, cancel } = ask;
+        let Generate { run, provider, mut prompt, till, cancel, summary } = ask;
         self.upstream = Some(cancel.clone());
         actix_rt::spawn(async move {
             let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
@@ -125,12 +132,21 @@ impl Handler<Generate> for AgentSession {
                 match till.hold(&**provider, &mut prompt).await {
                     Ok(hold) => held = Some(hold),
                     Err(refused) => {
-                        let _ = conversation.send(Report::Refused { run, refused }).await;
+                        let report = match summary {
+                            true => Report::Summarized { run, summary: Err(refused.why) },
+                            false => Report::Refused { run, refused },
+                        };
+                        let _ = conversation.send(report).await;
                         return;
                     }
                 }
             }
-            let (said, name) = (conversation.clone(), provider.clone());
+            let name = provider.clone();
+            let text = Rc::new(RefCell::new(String::new()));
+            let said = match summary {
+                true => Ear::Summary(text.clone()),
+                false => Ear::Conversation(conversation.clone()),
+            };
             let heard = Rc::new(Cell::new(Heard::default()));
             let ear = heard.clone();
             let generation = async move {
@@ -163,6 +179,11 @@ impl Handler<Generate> for AgentSession {
             }
             let report = match end {
                 None => Report::UpstreamClosed { run, at: SystemSource.now() },
+                Some(end) if summary => {
+                    let usage = heard.get().usage.unwrap_or_default();
+                    let summary = end.map(|_| (text.take(), usage)).map_err(|fault| fault.message);
+                    Report::Summarized { run, summary }
+                }
                 Some(end) => Report::StepEnded { run, end },
             };
             let _ = conversation.send(report).await;
@@ -172,12 +193,7 @@ impl Handler<Generate> for AgentSession {
 
 /// Hands on what the model says. One batch is under way at a time: a conversation that waits for its disk slows the
 /// model's socket down, and nothing piles up.
-async fn relay(
-    run: Run,
-    stream: EventStream,
-    conversation: &Recipient<Report>,
-    heard: &Cell<Heard>,
-) -> Result<StopReason, ProviderFault> {
+async fn relay(run: Run, stream: EventStream, said: &Ear, heard: &Cell<Heard>) -> Result<StopReason, ProviderFault> {
     let mut chunks = stream.ready_chunks(BATCH);
     let mut reason = None;
     while let Some(chunk) = chunks.next().await {
@@ -196,9 +212,7 @@ async fn relay(
                 }
             }
         }
-        if !events.is_empty() && conversation.send(Report::Said { run, events }).await.is_err() {
-            return Err(internal("the conversation is gone"));
-        }
+        said.hear(run, events).await?;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -210,6 +224,34 @@ async fn relay(
         }
     }
     Err(internal("the provider's stream ended without a reason"))
+}
+
+/// Who hears what a model says.
+enum Ear {
+    Conversation(Recipient<Report>),
+    /// Kept until it is whole.
+    Summary(Rc<RefCell<String>>),
+}
+
+impl Ear {
+    async fn hear(&self, run: Run, events: Vec<StreamEvent>) -> Result<(), ProviderFault> {
+        match self {
+            _ if events.is_empty() => Ok(()),
+            Self::Conversation(conversation) => {
+                let heard = conversation.send(Report::Said { run, events }).await;
+                heard.map_err(|_| internal("the conversation is gone"))
+            }
+            Self::Summary(text) => {
+                let mut text = text.borrow_mut();
+                events.iter().for_each(|event| {
+                    if let StreamEvent::Text(more) = event {
+                        text.push_str(more);
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Text that came in one read is one delta.

@@ -30,6 +30,8 @@ use crate::domain::agent::AgentProfile;
 use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
 use crate::domain::policy::Operation;
+use crate::domain::routing::{self, Catalog, ContextRules, Routes, Routing};
+use crate::domain::slash::Template;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
@@ -55,6 +57,10 @@ pub struct HubSettings {
     pub requests_in_flight: usize,
     pub message_bytes: usize,
     pub spending: Arc<spending::SpendingRules>,
+    pub routing: Arc<Routing>,
+    pub context: ContextRules,
+    /// Slash commands from configuration.
+    pub templates: Vec<Template>,
 }
 
 impl HubSettings {
@@ -74,6 +80,7 @@ impl HubSettings {
             approval_grace: self.approval_grace,
             queue_turns: self.queue_turns,
             steps_per_turn: self.steps_per_turn,
+            routes: Routes { routing: self.routing.clone(), catalog: catalog(), context: self.context },
         })
     }
 }
@@ -102,11 +109,28 @@ pub struct WorkerKit {
 
 thread_local! {
     static KIT: RefCell<Option<WorkerKit>> = const { RefCell::new(None) };
+    static CATALOG: RefCell<Arc<Catalog>> = RefCell::default();
 }
 
 /// Equips this worker's thread. Called once, before it accepts.
 pub fn equip(kit: WorkerKit) {
+    CATALOG.set(Arc::new(Catalog { providers: kit.providers.iter().map(|provider| known(&**provider)).collect() }));
     KIT.set(Some(kit));
+}
+
+/// What a provider tells of its models. A name that no model has shows what is assumed of all others.
+fn known(provider: &dyn crate::providers::Provider) -> routing::Provider {
+    routing::Provider {
+        name: provider.name().to_owned(),
+        default_model: provider.default_model().to_owned(),
+        models: provider.models().to_vec(),
+        others: provider.model(""),
+    }
+}
+
+/// The models of this worker's providers; none on a thread that is no worker.
+pub fn catalog() -> Arc<Catalog> {
+    CATALOG.with_borrow(Arc::clone)
 }
 
 /// Uses this worker's kit. `None` on a thread that is no worker.

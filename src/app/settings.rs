@@ -62,6 +62,9 @@ pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
         requests_in_flight: limits.requests_in_flight,
         message_bytes: limits.message_bytes,
         spending: Arc::new(spending),
+        routing: Arc::new(config.routing_rules()?),
+        context: config.context_rules(),
+        templates: config.templates(),
     })
 }
 
@@ -106,6 +109,11 @@ fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
                 Busy::Interrupt => BusyPolicy::Interrupt,
                 Busy::Reject => BusyPolicy::Reject,
             },
+            entity_types: agent.entity_types.clone(),
+            suggested_prompts: agent.suggested_prompts.clone(),
+            context_url: Some(agent.context_url.clone()).filter(|url| !url.is_empty()),
+            context_timeout: agent.context_seconds.saturating_mul(1000),
+            routing: agent.routing,
             default: name == Config::DEFAULT_AGENT,
         })
     };

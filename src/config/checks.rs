@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, identity, spending};
+use super::{Config, ConfigError, identity, routing, spending};
 use crate::domain::channel::ChannelKind;
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
@@ -23,6 +23,7 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
             find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
         ["budgets", name, rest @ ..] if is_name(name) => find(defaults, &[&["budgets", spending::TEMPLATE], rest]),
+        ["commands", name, rest @ ..] if is_name(name) => routing::find_command(defaults, rest),
         ["auth", "roles", _] => find(defaults, &[&["auth", "roles", "user"]]),
         keys => find(defaults, &[keys]),
     }
@@ -70,6 +71,11 @@ fn walk(defaults: &Dict, dict: &Dict, prefix: &str, source: &str) -> Result<(), 
         };
         if let (Value::Dict(..), Value::Dict(_, inner)) = (template, value) {
             walk(defaults, inner, &path, source)?;
+        } else if path == routing::RULES {
+            // What stands in them is read with the values.
+            if !routing::is_tables(value) {
+                return Err(ConfigError(format!("{source}: {path} must be a list of tables")));
+            }
         } else if let Err(allowed) = fits(template, value) {
             return Err(ConfigError(format!("{source}: {path} must be {allowed}")));
         }
@@ -189,6 +195,7 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
     }
     identity::check(&config.auth)?;
     spending::check(config)?;
+    routing::check(config)?;
     agents_and_tools(config)
 }
 

@@ -83,6 +83,11 @@ fn is_changeable(path: &str) -> bool {
     })
 }
 
+/// What counts once the file is read again, but is changed there alone.
+fn is_reloadable(path: &str) -> bool {
+    ["routing.", "commands.", "context."].iter().any(|section| path.starts_with(section))
+}
+
 /// The rows of the table with the JSON Schema of each value; `*` stands for an agent's name.
 pub fn changeable() -> Vec<(&'static str, Json)> {
     let defaults = super::layers::defaults().unwrap_or_default();
@@ -262,7 +267,8 @@ impl Loaded {
             if mine.get(path) == Some(value) {
                 continue;
             }
-            if !is_changeable(path) || !mine.contains_key(path) {
+            let counts = is_reloadable(path) || is_changeable(path) && mine.contains_key(path);
+            if !counts {
                 later.push(path.clone());
                 continue;
             }

@@ -16,7 +16,10 @@ use super::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, 
 use super::message::{Attachment, Message};
 use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
+use super::routing::{Choice, Judged, Target};
+use super::session_info::{ContextUse, SessionInfo};
 use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
+use super::slash::{CommandManifest, CommandResult};
 use super::tool_call::ToolPolicy;
 use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
@@ -88,6 +91,7 @@ pub struct NewSession {
     pub model: Option<String>,
     pub thinking: Option<ThinkingLevel>,
     pub visibility: Option<Visibility>,
+    pub tags: Vec<String>,
     /// What kind of door began it.
     pub channel: Option<String>,
     /// The session that the caller calls so, if there is one that is not archived; else a new one, called so.
@@ -139,6 +143,9 @@ pub enum Command {
     AgentGet(String),
     ToolList,
     ModelList,
+    /// The slash commands that the caller may use.
+    CommandList,
+    RoutingExplain(RoutingQuestion),
     ApprovalList(PageRequest),
     ApprovalDecide {
         which: ApprovalRef,
@@ -186,6 +193,17 @@ pub enum SessionCommand {
     CountMessages,
     /// A turn and its answer, as they are stored.
     Turn(TurnId),
+    /// Carries out a slash command.
+    Execute {
+        command: String,
+        args: Option<String>,
+    },
+    /// The model forgets what was said so far.
+    Clear,
+    /// A summary takes the place of what was said so far.
+    Compact,
+    /// Who answers, how full the context is, and what runs.
+    Status,
     Todos,
     TodosReplace(Vec<Todo>),
     Approvals,
@@ -209,6 +227,8 @@ impl Command {
             Self::AgentGet(_) => Operation::AgentGet,
             Self::ToolList => Operation::ToolList,
             Self::ModelList => Operation::ModelList,
+            Self::CommandList => Operation::CommandList,
+            Self::RoutingExplain(_) => Operation::RoutingExplain,
             Self::ApprovalList(_) => Operation::ApprovalList,
             Self::ApprovalDecide { approved: true, .. } => Operation::ToolApprove,
             Self::ApprovalDecide { approved: false, .. } => Operation::ToolReject,
@@ -240,11 +260,23 @@ impl SessionCommand {
             Self::Retry { .. } => Operation::MessageRetry,
             Self::Messages { .. } | Self::CountMessages => Operation::MessageList,
             Self::Turn(_) => Operation::TurnGet,
+            Self::Execute { .. } => Operation::CommandExecute,
+            Self::Clear | Self::Compact => Operation::SessionUpdate,
+            Self::Status => Operation::SessionGet,
             Self::Todos => Operation::TodoGet,
             Self::TodosReplace(_) => Operation::TodoUpdate,
             Self::Approvals => Operation::ApprovalList,
             Self::Decide { approved: true, .. } => Operation::ToolApprove,
             Self::Decide { approved: false, .. } => Operation::ToolReject,
+        }
+    }
+
+    /// Whether it makes the hub ask a model: then it counts like a message.
+    pub fn asks_model(&self) -> bool {
+        match self {
+            Self::Send(_) | Self::Retry { .. } | Self::Compact => true,
+            Self::Execute { command, args } => super::slash::asks_model(command, args.as_deref()),
+            _ => false,
         }
     }
 
@@ -256,6 +288,39 @@ impl SessionCommand {
             _ => Access::Govern,
         }
     }
+}
+
+/// A message that somebody wants to know the model of, as the caller would send it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RoutingQuestion {
+    pub content: String,
+    pub attachments: usize,
+    pub model: Option<String>,
+    /// Its agent, tags and own model count, where it is given.
+    pub session: Option<SessionName>,
+    pub agent: Option<String>,
+    pub tags: Option<Vec<String>>,
+}
+
+/// Who would answer, and what each rule says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    pub agent: String,
+    pub choice: Choice,
+    pub rules: Vec<Judged>,
+    pub fallback: Vec<Target>,
+}
+
+/// How a conversation stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    pub info: SessionInfo,
+    pub context: ContextUse,
+    /// The model was chosen for this conversation.
+    pub chosen: bool,
+    pub settings: Settings,
+    pub turn: Option<TurnState>,
+    pub queued: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -304,6 +369,10 @@ pub enum Reply {
     Agent(Arc<AgentProfile>),
     Tools(Vec<(ToolSpec, ToolPolicy)>),
     Models(Vec<ModelInfo>),
+    Commands(Arc<CommandManifest>),
+    Executed(CommandResult),
+    Explained(Box<Explanation>),
+    Status(Box<Status>),
     /// `applied` is false where somebody was first.
     Decided {
         applied: bool,

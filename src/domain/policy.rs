@@ -129,6 +129,10 @@ operations! {
     TodoGet "todos.get": VIEWER, Any, Resource::Session(Access::Watch);
     TodoUpdate "todos.update": MEMBER, Any, Resource::Session(Access::Steer);
     ModelList "models.list": VIEWER, Any, Resource::Organization;
+    CommandList "commands.list": VIEWER, Any, Resource::Organization;
+    // What the command does is judged once more by its own row.
+    CommandExecute "commands.execute": MEMBER, Any, Resource::Session(Access::Steer);
+    RoutingExplain "routing.explain": VIEWER, Any, Resource::Own;
     Presence "channels.presence": VIEWER, Any, Resource::Channel;
     History "channels.history": VIEWER, Any, Resource::Channel;
     UsageGet "usage.get": VIEWER, Any, Resource::Own;

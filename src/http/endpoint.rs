@@ -63,6 +63,7 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::runtime::ENDPOINTS);
     all.extend(super::openapi::ENDPOINTS);
     all.extend(super::gateway::ENDPOINTS);
+    all.extend(super::routing::ENDPOINTS);
     all.extend(super::api::endpoints());
     all.extend_from_slice(super::page::ENDPOINTS);
     all

@@ -16,6 +16,7 @@ mod once;
 mod openapi;
 mod page;
 mod request;
+mod routing;
 mod runtime;
 mod sign_in;
 mod waiting;

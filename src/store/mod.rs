@@ -22,6 +22,7 @@ mod postgres;
 mod projects;
 mod prune;
 mod reads;
+mod routing;
 mod rows;
 mod schema;
 mod search;

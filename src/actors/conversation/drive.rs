@@ -145,6 +145,7 @@ impl ConversationActor {
     fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
         match effect {
             Effect::Generate { run } => self.generate(run),
+            Effect::Summarize { run } => self.summarize(run),
             Effect::RunTool { call, turn: _, tool, input } => self.run_tool(call, tool, input),
             Effect::Answer { asker, answer } => self.answer(asker, answer, context),
             // The nearest deadline is armed after every outcome.
@@ -160,7 +161,13 @@ impl ConversationActor {
         let Some(waiting) = live.askers.remove(&asker) else { return };
         let reply = match answer {
             Answer::Ended { turn, state, receipt, usage } => Reply::Ended { turn, state, receipt, usage },
-            Answer::Archived => Reply::Session(Box::new(live.machine.settings.clone()), None),
+            Answer::Archived | Answer::Compacted(Ok(())) => {
+                Reply::Session(Box::new(live.machine.settings.clone()), None)
+            }
+            Answer::Compacted(Err(why)) => {
+                let _ = waiting.send(Err(Fault::unavailable(format!("the conversation is not summarized: {why}"))));
+                return;
+            }
         };
         let _ = waiting.send(Ok(reply));
     }
@@ -176,7 +183,20 @@ impl ConversationActor {
         live.upstream = Some((run, cancel.clone()));
         let agent = live.agent.clone();
         let till = Till::of(&self.shared, || self.spender(None, &provider, &prompt.model));
-        agent.do_send(Generate { run, provider, prompt, till, cancel });
+        agent.do_send(Generate { run, provider, prompt, till, cancel, summary: false });
+    }
+
+    /// The same way as an answer, and paid for like one; but nobody hears it as it comes.
+    fn summarize(&mut self, run: Run) {
+        let Ok(live) = self.live() else { return };
+        let Some((provider, prompt)) = live.machine.summary_prompt() else { return };
+        let cancel = CancellationToken::new();
+        live.upstream = Some((run, cancel.clone()));
+        let (agent, owner) = (live.agent.clone(), live.machine.settings.user.clone());
+        // Between turns nobody else than the owner is there to pay.
+        let user = live.machine.current().map_or(owner, |turn| turn.user.clone());
+        let till = Till::of(&self.shared, || self.spender(Some(&user), &provider, &prompt.model));
+        agent.do_send(Generate { run, provider, prompt, till, cancel, summary: true });
     }
 
     /// Who pays: whoever sent the message, for the agent and the model that answer it.
@@ -224,12 +244,24 @@ impl ConversationActor {
             }
             Report::StepEnded { run, end } => {
                 live.upstream.take_if(|(known, _)| *known == run);
+                if let Err(fault) = &end {
+                    let provider = live.machine.provider().unwrap_or_default();
+                    let kind = fault.kind.name();
+                    tracing::warn!(conversation = %live.machine.settings.id, provider, kind, %fault, "a provider failed");
+                }
                 let verdicts = live.verdicts();
                 live.machine.on_step_ended(run, end, verdicts, source)
             }
             Report::Refused { run, refused } => {
                 live.upstream.take_if(|(known, _)| *known == run);
                 live.machine.on_refused(run, refused, source)
+            }
+            Report::Summarized { run, summary } => {
+                live.upstream.take_if(|(known, _)| *known == run);
+                if let Err(why) = &summary {
+                    tracing::warn!(conversation = %live.machine.settings.id, why, "a conversation was not summarized");
+                }
+                live.machine.on_summary(run, summary, source)
             }
             Report::UpstreamClosed { run, at } => live.machine.on_upstream_closed(run, at, source),
             Report::ToolDone { call, report } => live.machine.on_tool_done(call, report, source),

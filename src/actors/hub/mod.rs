@@ -5,6 +5,7 @@ mod aliases;
 mod channels;
 mod question;
 mod sessions;
+mod slash;
 
 use std::sync::Arc;
 
@@ -115,6 +116,9 @@ impl LocalHub {
     async fn carry_out(self, caller: Caller, command: Command) -> Result<Reply, Fault> {
         policy::allow(&caller.principal, command.operation())?;
         match command {
+            Command::Session(name, SessionCommand::Execute { command, args }) => {
+                self.execute(caller, name, &command, args.as_deref()).await.map(Reply::Executed)
+            }
             Command::Session(name, command) => self.ask_named(caller, name, command).await,
             Command::SessionCreate(new) => self.create_session(&caller, new).await,
             Command::SessionOfChannel(channel) => self.session_of_channel(&caller, channel).await,
@@ -148,6 +152,8 @@ impl LocalHub {
             }
             Command::Admin(organization, command) => self.administer(caller, organization, *command).await,
             Command::Usage(period) => self.usage(&caller, period).await,
+            Command::CommandList => Ok(Reply::Commands(Arc::new(self.manifest(&caller)))),
+            Command::RoutingExplain(question) => self.explain(caller, question).await,
             Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => self.catalog(command),
         }
     }

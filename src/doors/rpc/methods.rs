@@ -19,6 +19,8 @@ const NAME_BYTES: usize = 512;
 const KEY_BYTES: usize = 128;
 const TODOS: usize = 500;
 const ATTACHMENTS: usize = 32;
+const TAGS: usize = 32;
+const TAG_BYTES: usize = 64;
 
 /// Limits of configuration that decoding holds.
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +168,7 @@ pub fn decode(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command
         "projects" => projects(method, raw),
         "sessions" => sessions(method, raw),
         "messages" => messages(method, raw, limits),
-        "tools" | "approvals" | "todos" => work(method, raw),
+        "tools" | "approvals" | "todos" | "commands" => work(method, raw),
         _ => catalog(method, raw),
     }
 }
@@ -220,6 +222,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 model: p.model,
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
+                tags: tags(p.tags)?.unwrap_or_default(),
                 channel: None,
                 alias: own_id(p.session_id.as_deref())?,
             }))
@@ -245,6 +248,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 model: p.model,
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
+                tags: tags(p.tags)?,
             };
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Change(change)))
         }
@@ -321,6 +325,15 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 None => Ok(Command::ApprovalList(page(p.cursor, p.limit)?)),
             }
         }
+        "commands.list" => {
+            let _: m::Empty = params(raw)?;
+            Ok(Command::CommandList)
+        }
+        "commands.execute" => {
+            let p: m::CommandExecute = params(raw)?;
+            let id = session(&p.session_id)?;
+            Ok(Command::Session(id, SessionCommand::Execute { command: p.command, args: p.args }))
+        }
         "todos.get" => {
             let p: m::SessionGet = params(raw)?;
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Todos))
@@ -355,6 +368,23 @@ fn todos(list: Vec<m::TodoInput>) -> Result<Vec<Todo>, Fault> {
         todos.push(Todo { id, content: todo.content, state });
     }
     Ok(todos)
+}
+
+/// The tags of a session: each once, in their order.
+pub fn tags(list: Option<Vec<String>>) -> Result<Option<Vec<String>>, Fault> {
+    let Some(list) = list else { return Ok(None) };
+    let fits = |tag: &String| (1..=TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+    if list.len() > TAGS || !list.iter().all(fits) {
+        let wrong = format!("at most {TAGS}, each of 1 to {TAG_BYTES} bytes without control characters");
+        return Err(Fault::field("tags", wrong));
+    }
+    let mut tags: Vec<String> = Vec::with_capacity(list.len());
+    for tag in list {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(Some(tags))
 }
 
 fn decision(p: m::ToolDecision, approved: bool) -> Result<Command, Fault> {

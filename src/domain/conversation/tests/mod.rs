@@ -6,6 +6,8 @@ mod invariants;
 mod store;
 
 mod approvals;
+mod choosing;
+mod compacting;
 mod machine;
 mod prompt;
 mod recovery;
@@ -58,6 +60,8 @@ fn settings() -> Settings {
         agent: "default".into(),
         model: None,
         thinking: Default::default(),
+        tags: Vec::new(),
+        context: Default::default(),
         channel: None,
         next_turn_no: 1,
         usage: Usage::default(),
@@ -75,6 +79,11 @@ pub fn rules() -> Rules {
         system: Some("be brief".into()),
         tools: Vec::new(),
         busy: BusyPolicy::Queue,
+        entity_types: Vec::new(),
+        suggested_prompts: Vec::new(),
+        context_url: None,
+        context_timeout: 1_000,
+        routing: true,
         default: true,
     };
     Rules {
@@ -83,6 +92,7 @@ pub fn rules() -> Rules {
         approval_grace: 10_000,
         queue_turns: 4,
         steps_per_turn: 5,
+        routes: Default::default(),
     }
 }
 
