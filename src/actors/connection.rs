@@ -350,7 +350,8 @@ impl ConnectionActor {
             let limits = rpc::Limits { message_bytes: self.kit.settings.message_bytes };
             rpc::content(&frame.content, &attachments, limits)?;
             let session = frame.session_id.map(|id| rpc::session(&id)).transpose()?;
-            let new = NewMessage { content: frame.content, attachments, model: None, busy: None, once: None };
+            let new =
+                NewMessage { content: frame.content, attachments, model: None, yields: false, busy: None, once: None };
             self.kit.limits.message(&self.caller.principal, Via::Socket)?;
             Ok((session, new))
         });

@@ -29,6 +29,7 @@ use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
+use crate::domain::generation::Model;
 use crate::domain::policy::Operation;
 use crate::domain::routing::{self, Catalog, ContextRules, Routes, Routing};
 use crate::domain::slash::Template;
@@ -82,6 +83,20 @@ impl HubSettings {
             steps_per_turn: self.steps_per_turn,
             routes: Routes { routing: self.routing.clone(), catalog: catalog(), context: self.context },
         })
+    }
+
+    /// The agent of that name, else the one that serves that kind of entity, else the default one.
+    ///
+    /// # Errors
+    /// `bad_request` where none has the name.
+    pub fn agent_for(&self, name: Option<&str>, entity: Option<&str>) -> Result<&Arc<AgentProfile>, Fault> {
+        if let Some(name) = name {
+            return self.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"));
+        }
+        let serves =
+            |agent: &&Arc<AgentProfile>| entity.is_some_and(|kind| agent.entity_types.iter().any(|k| k == kind));
+        let serving = self.agents.iter().find(serves).or_else(|| self.default_agent());
+        serving.ok_or_else(|| Fault::unavailable("no agent is configured"))
     }
 }
 

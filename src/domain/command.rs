@@ -18,7 +18,7 @@ use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
 use super::routing::{Choice, Judged, Target};
 use super::session_info::{ContextUse, SessionInfo};
-use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
+use super::settings::{ConversationState, Entity, Project, Settings, Todo, Visibility};
 use super::slash::{CommandManifest, CommandResult};
 use super::tool_call::ToolPolicy;
 use super::turn::{Receipt, Turn, TurnState};
@@ -94,6 +94,7 @@ pub struct NewSession {
     pub tags: Vec<String>,
     /// What kind of door began it.
     pub channel: Option<String>,
+    pub entity: Option<Entity>,
     /// The session that the caller calls so, if there is one that is not archived; else a new one, called so.
     pub alias: Option<Alias>,
     pub once: Option<Once>,
@@ -104,6 +105,8 @@ pub struct NewMessage {
     pub content: String,
     pub attachments: Vec<Attachment>,
     pub model: Option<String>,
+    /// The model is a wish: one that was set for the conversation beats it.
+    pub yields: bool,
     pub busy: Option<BusyPolicy>,
     pub once: Option<Once>,
 }
@@ -139,6 +142,12 @@ pub enum Command {
     },
     /// The caller's own session of that channel, begun if there is none.
     SessionOfChannel(&'static str),
+    /// The caller's own session about that entity, or about none, with that agent; begun if there is none that is not
+    /// archived. Without a name it is the agent that serves the entity's kind, else the default one.
+    SessionOfEntity {
+        entity: Option<Entity>,
+        agent: Option<String>,
+    },
     AgentList,
     AgentGet(String),
     ToolList,
@@ -180,6 +189,12 @@ pub enum SessionCommand {
     },
     Cancel(Option<TurnId>),
     Stop(Option<TurnId>, StopKind),
+    /// Stops what runs and takes out what the caller has waiting. Never refused because there is nothing.
+    Halt,
+    /// Who would answer now.
+    Info,
+    /// Sets how hard the model thinks, by the word of one of its levels.
+    Think(String),
     Retry {
         turn: Option<TurnId>,
         model: Option<String>,
@@ -221,7 +236,9 @@ impl Command {
             Self::ProjectCreate { .. } => Operation::ProjectCreate,
             Self::ProjectList(_) => Operation::ProjectList,
             Self::ProjectGet(_) => Operation::ProjectGet,
-            Self::SessionCreate(_) | Self::SessionOfChannel(_) => Operation::SessionCreate,
+            Self::SessionCreate(_) | Self::SessionOfChannel(_) | Self::SessionOfEntity { .. } => {
+                Operation::SessionCreate
+            }
             Self::SessionList { .. } => Operation::SessionList,
             Self::AgentList => Operation::AgentList,
             Self::AgentGet(_) => Operation::AgentGet,
@@ -245,9 +262,9 @@ impl SessionCommand {
     /// Its row in the table of rules.
     pub fn operation(&self) -> Operation {
         match self {
-            Self::Get => Operation::SessionGet,
+            Self::Get | Self::Info => Operation::SessionGet,
             Self::Change(change) if change.visibility.is_some() => Operation::SessionShare,
-            Self::Change(_) => Operation::SessionUpdate,
+            Self::Change(_) | Self::Think(_) => Operation::SessionUpdate,
             Self::Archive => Operation::SessionArchive,
             Self::Pause => Operation::SessionPause,
             Self::Resume => Operation::SessionResume,
@@ -255,7 +272,7 @@ impl SessionCommand {
             Self::Send(_) => Operation::MessageSend,
             Self::Edit { .. } => Operation::MessageUpdate,
             Self::Cancel(_) => Operation::MessageCancel,
-            Self::Stop(_, StopKind::Stop) => Operation::MessageStop,
+            Self::Stop(_, StopKind::Stop) | Self::Halt => Operation::MessageStop,
             Self::Stop(_, StopKind::Abort) => Operation::MessageAbort,
             Self::Retry { .. } => Operation::MessageRetry,
             Self::Messages { .. } | Self::CountMessages => Operation::MessageList,
@@ -353,7 +370,10 @@ pub enum Reply {
         message: MessageId,
         turn: TurnId,
         state: TurnState,
+        /// Who answers it. None where an earlier request's answer is given once more.
+        info: Option<Arc<SessionInfo>>,
     },
+    Info(ConversationId, Arc<SessionInfo>),
     Message(ConversationId, Arc<Message>),
     Ended {
         turn: TurnId,
@@ -361,6 +381,8 @@ pub enum Reply {
         receipt: Option<Receipt>,
         usage: Usage,
     },
+    /// There was no turn to stop.
+    NothingRan,
     Messages(ConversationId, Page<Message>),
     Count(u64),
     /// The answer is absent where none was begun.

@@ -60,6 +60,15 @@ pub struct ContextStart {
     pub summary: Option<Arc<str>>,
 }
 
+/// What a conversation is about, in the words of the application around the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity {
+    /// Such as `policy`; at most 512 bytes.
+    pub kind: String,
+    /// Within its kind; empty where the kind as such is meant. At most 512 bytes.
+    pub id: String,
+}
+
 /// The row of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -81,6 +90,8 @@ pub struct Settings {
     pub context: ContextStart,
     /// What kind of door began it, such as `websocket`; the gateway's get-or-create looks for it.
     pub channel: Option<String>,
+    /// What it is about.
+    pub entity: Option<Entity>,
     /// The number the next turn gets.
     pub next_turn_no: u32,
     /// All turns together.

@@ -11,7 +11,7 @@ use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::generation::{ThinkingLevel, ToolSpec};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::message::{Attachment, AttachmentKind, Author, Message, MessageState, Part, PartBody};
-use crate::domain::session_info::RoutingDecision;
+use crate::domain::session_info::{RoutingDecision, SessionInfo};
 use crate::domain::settings::{ConversationState, Project, Settings, Todo, TodoState, Visibility};
 use crate::domain::slash::{ArgInfo, CommandInfo, CommandManifest, CommandResult};
 use crate::domain::spending::Refusal;
@@ -64,7 +64,7 @@ pub fn usage(usage: &Usage) -> w::Usage {
 }
 
 /// The one place where money becomes a fraction.
-fn dollars(micros: u64) -> f64 {
+pub fn dollars(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
@@ -320,6 +320,26 @@ pub fn broadcast(notice: &Notice, by: Option<&UserId>, everyone: bool) -> we::Br
 pub fn presence(list: &PresenceList) -> w::Presence {
     let users = list.users.as_ref().map(|users| users.iter().map(UserId::to_string).collect());
     w::Presence { count: list.count, users }
+}
+
+pub fn session_info(info: &SessionInfo) -> w::SessionInfo {
+    w::SessionInfo {
+        provider: info.provider.clone(),
+        model: info.model.clone(),
+        thinking_level: thinking(info.thinking),
+        available_thinking_levels: info.levels.iter().map(|level| thinking(*level)).collect(),
+        agent: info.agent.clone(),
+        routing_decision: info.routing.as_ref().map(routing_decision),
+    }
+}
+
+pub fn routing_decision(decision: &RoutingDecision) -> w::RoutingDecision {
+    w::RoutingDecision {
+        model: decision.model.clone(),
+        provider: decision.provider.clone(),
+        rule_name: decision.rule_name.clone(),
+        reason: decision.reason.clone(),
+    }
 }
 
 pub fn turn_ended(turn: &Turn) -> we::TurnEnded {

@@ -55,7 +55,7 @@ use self::fault::JobFault;
 pub use self::fault::{CommitFault, StoreFault};
 pub use self::identity::Counts;
 pub use self::prune::{PruneSettings, Pruned};
-pub use self::reads::ConversationQuery;
+pub use self::reads::{ConversationQuery, EntityQuery};
 pub use self::search::Hit;
 use self::sqlite::Checkpoints;
 use self::tails::{Change, Tails};

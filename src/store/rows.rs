@@ -13,7 +13,7 @@ use crate::domain::ids::{
     ApprovalId, ConversationId, MessageId, NotAnId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId,
 };
 use crate::domain::message::{Author, Message, MessageState};
-use crate::domain::settings::{ContextStart, ConversationState, Settings, Todo, TodoState, Visibility};
+use crate::domain::settings::{ContextStart, ConversationState, Entity, Settings, Todo, TodoState, Visibility};
 use crate::domain::turn::{Receipt, Turn, TurnState};
 use crate::domain::usage::Usage;
 
@@ -95,6 +95,8 @@ pub(super) struct ConversationRow {
     pub context_from: i64,
     pub context_summary: Option<String>,
     pub channel: Option<String>,
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
     pub next_turn_no: i64,
     pub input_tokens: i64,
     pub output_tokens: i64,
@@ -122,6 +124,8 @@ impl From<&Settings> for ConversationRow {
             context_from: s.context.turn_no.into(),
             context_summary: s.context.summary.as_deref().map(owned),
             channel: maybe(s.channel.as_ref()),
+            entity_type: s.entity.as_ref().map(|entity| owned(&entity.kind)),
+            entity_id: s.entity.as_ref().map(|entity| owned(&entity.id)),
             next_turn_no: s.next_turn_no.into(),
             input_tokens: big(s.usage.input),
             output_tokens: big(s.usage.output),
@@ -155,6 +159,7 @@ impl TryFrom<ConversationRow> for Settings {
                 summary: r.context_summary.map(Into::into),
             },
             channel: r.channel,
+            entity: r.entity_type.map(|kind| Entity { kind, id: r.entity_id.unwrap_or_default() }),
             next_turn_no: number("a turn number", r.next_turn_no)?,
             usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost_micros)?,
             created_at: Timestamp(r.created_at),

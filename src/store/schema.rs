@@ -91,6 +91,8 @@ diesel::table! {
         context_from -> BigInt,
         context_summary -> Nullable<Text>,
         channel -> Nullable<Text>,
+        entity_type -> Nullable<Text>,
+        entity_id -> Nullable<Text>,
         next_turn_no -> BigInt,
         input_tokens -> BigInt,
         output_tokens -> BigInt,

@@ -102,6 +102,7 @@ pub fn conversation(owner: &str) -> Settings {
         tags: Vec::new(),
         context: ContextStart::default(),
         channel: None,
+        entity: None,
         next_turn_no: 1,
         usage: Usage::default(),
         created_at: Timestamp(1_000),

@@ -96,6 +96,24 @@ pub struct Session {
     pub updated_at: String,
 }
 
+/// Who answers in a session, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionInfo {
+    pub provider: String,
+    pub model: String,
+    pub thinking_level: ThinkingLevel,
+    /// The levels that the model has.
+    pub available_thinking_levels: Vec<ThinkingLevel>,
+    pub agent: String,
+    /// Where a rule chose the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub routing_decision: Option<RoutingDecision>,
+}
+
 /// Why a model answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -10,6 +10,7 @@ use crate::domain::conversation::{Outcome, Send, SettingsChange};
 use crate::domain::hub::LocalFuture;
 use crate::domain::ids::{MessageId, TurnId, UserId};
 use crate::domain::record::{Idempotency, Write};
+use crate::domain::settings::ConversationState;
 use crate::domain::turn::TurnState;
 use crate::error::Code;
 use crate::store::CommitFault;
@@ -90,10 +91,13 @@ impl ConversationActor {
         Ok(match command {
             SessionCommand::Change(change) => {
                 refuse_unknown_agent(&settings, &change)?;
-                let outcome = live.machine.change(change, source)?;
-                if let Some(rules) = settings.rules(&live.machine.settings.agent) {
+                // What is told of the change tells of the new agent. An archived conversation takes no change.
+                if live.machine.settings.state != ConversationState::Archived
+                    && let Some(rules) = settings.rules(change.agent.as_ref().unwrap_or(&live.machine.settings.agent))
+                {
                     live.machine.set_rules(rules);
                 }
+                let outcome = live.machine.change(change, source)?;
                 Decided::After(outcome, session(live))
             }
             SessionCommand::Archive => {
@@ -113,6 +117,15 @@ impl ConversationActor {
             SessionCommand::Stop(turn, kind) => {
                 let asker = live.next_asker();
                 Decided::Later(asker, live.machine.stop(turn, kind, asker, source)?)
+            }
+            SessionCommand::Halt => {
+                let asker = live.next_asker();
+                Decided::Later(asker, live.machine.halt(&caller.principal.user, asker, source))
+            }
+            SessionCommand::Info => Decided::Now(Reply::Info(place.1, Arc::new(live.machine.info(None)))),
+            SessionCommand::Think(word) => {
+                let outcome = live.machine.think(&word, source)?;
+                Decided::After(outcome, Reply::Info(place.1, Arc::new(live.machine.info(None))))
             }
             SessionCommand::Clear => {
                 let outcome = live.machine.clear(caller.principal.user.clone(), source)?;
@@ -249,15 +262,16 @@ impl ConversationActor {
     }
 
     fn begin_send(&mut self, caller: &Caller, new: NewMessage) -> Result<(Reply, Outcome), Fault> {
+        let live = self.live()?;
+        let yields = new.yields && live.machine.settings.model.is_some();
         let send = Send {
             user: caller.principal.user.clone(),
             content: new.content,
             attachments: new.attachments,
-            model: new.model,
+            model: new.model.filter(|_| !yields),
             busy: new.busy,
             correlation_id: caller.request_id.clone(),
         };
-        let live = self.live()?;
         let (message, turn, outcome) = live.machine.send(send, &mut SystemSource)?;
         Ok((sent(live, message, turn), outcome))
     }
@@ -360,7 +374,7 @@ fn status(live: &Live) -> Status {
     let machine = &live.machine;
     let waiting = machine.live_turns().iter().filter(|turn| turn.state == TurnState::Queued).count();
     Status {
-        info: machine.session_info(),
+        info: machine.info(None),
         context: machine.context_now(),
         chosen: machine.settings.model.is_some(),
         settings: machine.settings.clone(),
@@ -377,13 +391,15 @@ fn refuse_unknown_agent(settings: &crate::actors::HubSettings, change: &Settings
 }
 
 fn sent(live: &Live, message: MessageId, turn: TurnId) -> Reply {
-    let state = live.machine.turn(turn).map_or(TurnState::Queued, |t| t.state);
-    Reply::Sent { message, turn, state }
+    let begun = live.machine.turn(turn);
+    let state = begun.map_or(TurnState::Queued, |t| t.state);
+    let info = Some(Arc::new(live.machine.info_of_turn(turn)));
+    Reply::Sent { message, turn, state, info }
 }
 
 fn idempotency(user: &UserId, once: &Once, reply: &Reply) -> Idempotency {
     let answer = match reply {
-        Reply::Sent { message, turn, state } => {
+        Reply::Sent { message, turn, state, .. } => {
             serde_json::json!({ "message": message.to_string(), "turn": turn.to_string(), "state": state.name() })
         }
         _ => serde_json::Value::Null,
@@ -401,7 +417,8 @@ fn answered(request: &[u8; 32], answer: &str, once: &Once) -> Result<Reply, Faul
     let parsed = MessageId::parse(text("message")).ok().zip(TurnId::parse(text("turn")).ok());
     let (message, turn) =
         parsed.ok_or_else(|| Fault::new(Code::Conflict, "the idempotency key was used for another request"))?;
-    Ok(Reply::Sent { message, turn, state: TurnState::parse(text("state")).unwrap_or(TurnState::Queued) })
+    let state = TurnState::parse(text("state")).unwrap_or(TurnState::Queued);
+    Ok(Reply::Sent { message, turn, state, info: None })
 }
 
 /// Somebody was first: what holds.

@@ -161,6 +161,7 @@ impl ConversationActor {
         let Some(waiting) = live.askers.remove(&asker) else { return };
         let reply = match answer {
             Answer::Ended { turn, state, receipt, usage } => Reply::Ended { turn, state, receipt, usage },
+            Answer::NothingRan => Reply::NothingRan,
             Answer::Archived | Answer::Compacted(Ok(())) => {
                 Reply::Session(Box::new(live.machine.settings.clone()), None)
             }

@@ -40,8 +40,8 @@ const SNAPSHOT_APPROVALS: usize = 100;
 /// The longest name of an event that a client publishes.
 const EVENT_NAME: usize = 128;
 
-/// Held while somebody's session of a channel is made.
-static FIRST_OF_CHANNEL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Held while somebody's session of a channel or about an entity is made.
+static FIRST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The hub within this process. Cheap to clone; one on each worker.
 #[derive(Clone)]
@@ -122,6 +122,9 @@ impl LocalHub {
             Command::Session(name, command) => self.ask_named(caller, name, command).await,
             Command::SessionCreate(new) => self.create_session(&caller, new).await,
             Command::SessionOfChannel(channel) => self.session_of_channel(&caller, channel).await,
+            Command::SessionOfEntity { entity, agent } => {
+                self.session_of_entity(&caller, entity, agent.as_deref()).await
+            }
             Command::SessionList { project, state, search, page } => match search {
                 Some(text) => self.search_sessions(&caller, &text, page).await,
                 None => self.list_sessions(&caller, project, state, page).await,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::generation::{Model, ProviderFault, ThinkingLevel};
 use crate::domain::routing::{self, Choice, ChosenBy, Question, Wishes};
-use crate::domain::session_info::{ContextUse, RoutingDecision, SessionInfo};
+use crate::domain::session_info::{ContextUse, RoutingDecision};
 use crate::error::Fault;
 
 impl Conversation {
@@ -53,20 +53,6 @@ impl Conversation {
         let newest = self.live.iter().rev().find(|t| t.state != TurnState::Queued).or_else(|| self.newest_ended());
         let decided = newest.and_then(|turn| turn.routing.as_deref()).filter(|_| self.rules.agent.routing);
         self.choice(None, decided)
-    }
-
-    /// Who answers, and how, for whoever shows it.
-    pub fn session_info(&self) -> SessionInfo {
-        let choice = self.choice_now();
-        let model = self.rules.routes.catalog.model(&choice.target);
-        SessionInfo {
-            thinking: routing::thinking(self.settings.thinking, &model),
-            levels: model.thinking,
-            provider: choice.target.provider,
-            model: choice.target.model,
-            agent: self.settings.agent.clone(),
-            routing: choice.decision,
-        }
     }
 
     /// How full the context is, about: as the next prompt would be, without the tools.
@@ -126,6 +112,7 @@ impl Conversation {
         let id = work.turn;
         let decision = routing::fallen_back(&failed, &fault.message, &next);
         let conversation = self.conversation();
+        self.show_switch(Choice { target: next.clone(), by: ChosenBy::Rule, decision: Some(decision.clone()) }, out);
         if let Some(turn) = self.live_mut(id) {
             turn.routing = Some(Box::new(decision));
             // The request that came to nothing is no step.

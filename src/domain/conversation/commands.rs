@@ -143,7 +143,7 @@ impl Conversation {
         }
     }
 
-    fn queued(&self) -> impl Iterator<Item = &Turn> {
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Turn> {
         self.live.iter().filter(|t| t.state == TurnState::Queued)
     }
 
@@ -231,7 +231,8 @@ impl Conversation {
         let refs = serde_json::json!({ "state": turn.state.name() });
         out.writes.push(Self::fact("turn.ended", Some(turn.id), None, refs));
         out.writes.push(Write::Turn(turn.clone()));
-        out.events.push(Event::TurnEnded { conversation: self.conversation(), turn: Arc::new(turn.clone()) });
+        let tally = Arc::new(self.tally(&turn));
+        out.events.push(Event::TurnEnded { conversation: self.conversation(), turn: Arc::new(turn.clone()), tally });
         self.ended.push(turn);
         if self.ended.len() > ENDED_TURNS {
             self.ended.remove(0);
@@ -292,29 +293,36 @@ impl Conversation {
         Ok((ids.0, ids.1, out))
     }
 
-    /// Takes messages into the queue from now on, and starts no turn.
+    /// Takes messages into the queue from now on, and starts no turn. All are told, also where it was paused already.
     pub fn pause(&mut self, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
         let mut out = Outcome::default();
-        if self.settings.state != ConversationState::Paused {
-            self.settings.state = ConversationState::Paused;
-            out.writes.push(Self::fact("session.paused", None, None, serde_json::json!({})));
-            self.touch_settings(source.now(), &mut out);
-        }
+        self.turn_over(ConversationState::Paused, "session.paused", source.now(), &mut out);
         Ok(out)
     }
 
-    /// Starts what waits.
+    fn turn_over(&mut self, state: ConversationState, fact: &'static str, now: Timestamp, out: &mut Outcome) {
+        if self.settings.state != state {
+            self.settings.state = state;
+            self.settings.updated_at = now;
+            out.writes.push(Self::fact(fact, None, None, serde_json::json!({})));
+            out.writes.push(Write::Conversation(self.settings.clone()));
+        }
+        out.events.push(Event::SessionUpdated {
+            settings: Arc::new(self.settings.clone()),
+            deleted: false,
+            info: None,
+            paused: Some(state == ConversationState::Paused),
+        });
+    }
+
+    /// Starts what waits. All are told, also where it was not paused.
     pub fn resume(&mut self, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
         let mut out = Outcome::default();
-        if self.settings.state != ConversationState::Active {
-            self.settings.state = ConversationState::Active;
-            out.writes.push(Self::fact("session.resumed", None, None, serde_json::json!({})));
-            self.touch_settings(source.now(), &mut out);
-            self.start_next(&mut out, source);
-            self.settle_status(&mut out);
-        }
+        self.turn_over(ConversationState::Active, "session.resumed", source.now(), &mut out);
+        self.start_next(&mut out, source);
+        self.settle_status(&mut out);
         Ok(out)
     }
 
@@ -344,11 +352,12 @@ impl Conversation {
         out
     }
 
-    /// Changes the conversation's own row.
+    /// Changes the conversation's own row. What is so already changes nothing and is told to nobody.
     pub fn change(&mut self, change: Change, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
         self.refuse_unknown_level(&change)?;
         let mut out = Outcome::default();
+        let before = self.settings.clone();
         if let Some(title) = change.title {
             self.settings.title = title;
         }
@@ -367,7 +376,12 @@ impl Conversation {
         if let Some(tags) = change.tags {
             self.settings.tags = tags;
         }
-        self.touch_settings(source.now(), &mut out);
+        let of_session = |s: &Settings| (s.agent.clone(), s.model.clone(), s.thinking);
+        if of_session(&self.settings) != of_session(&before) {
+            self.touch_session(source.now(), &mut out);
+        } else if self.settings != before {
+            self.touch_settings(source.now(), &mut out);
+        }
         Ok(out)
     }
 

@@ -13,8 +13,9 @@ impl Conversation {
         let now = source.now();
         let conversation = self.conversation();
         let choice = self.choice_of(id);
-        let Target { provider, model } = choice.target;
+        let Target { provider, model } = choice.target.clone();
         let answer_id = MessageId::mint(source);
+        self.show_switch(choice.clone(), out);
         let Some(turn) = self.live_mut(id) else { return };
         turn.state = TurnState::Running;
         turn.routing = choice.decision.map(Box::new);
@@ -307,6 +308,7 @@ impl Conversation {
         let Some(work) = &mut self.work else { return };
         let usage = std::mem::take(&mut work.step_usage);
         let turn = work.turn;
+        self.last_step = Some(usage.total()).filter(|tokens| *tokens > 0).or(self.last_step);
         self.settings.usage.add(&usage);
         if let Some(turn) = self.live_mut(turn) {
             turn.usage.add(&usage);

@@ -9,6 +9,7 @@ mod choosing;
 mod commands;
 mod compacting;
 mod generating;
+mod info;
 mod prompt;
 mod recovery;
 mod snapshot;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use super::agent::{AgentProfile, AgentStatus};
 use super::approval::Approval;
 use super::event::{Event, Growing};
+use super::generation::Model;
 use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};
@@ -107,6 +109,8 @@ pub enum Answer {
     Archived,
     /// The older part of the context is a summary now; else why not.
     Compacted(Result<(), String>),
+    /// There was nothing to stop.
+    NothingRan,
 }
 
 /// What an input led to.
@@ -249,6 +253,10 @@ pub struct Conversation {
     /// Calls whose tool runs alone.
     exclusive: Vec<PartId>,
     status: AgentStatus,
+    /// Provider and model that the watchers were told of last.
+    shown: Option<(String, String)>,
+    /// Tokens in and out of the newest request that told.
+    last_step: Option<u64>,
     /// The hub stops: nothing is started any more.
     held: bool,
     rules: Rules,
@@ -271,6 +279,8 @@ impl Conversation {
             grace_until: None,
             exclusive: Vec::new(),
             status: AgentStatus::Idle,
+            shown: None,
+            last_step: None,
             held: false,
             rules,
         }
@@ -422,7 +432,7 @@ impl Conversation {
     fn touch_settings(&mut self, now: Timestamp, out: &mut Outcome) {
         self.settings.updated_at = now;
         out.writes.push(Write::Conversation(self.settings.clone()));
-        out.events.push(Event::SessionUpdated { settings: Arc::new(self.settings.clone()), deleted: false });
+        out.events.push(Event::updated(Arc::new(self.settings.clone())));
     }
 
     /// Says the agent's status where it changed. Last in every outcome.

@@ -78,14 +78,14 @@ fn own_id(text: Option<&str>) -> Result<Option<Alias>, Fault> {
     text.map(Alias::parse).transpose().map_err(|_| Fault::field("sessionId", wrong))
 }
 
-fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
+pub(in crate::doors) fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
     match text.len() <= bytes {
         true => Ok(()),
         false => Err(Fault::new(Code::TooLarge, format!("{field}: {} bytes; at most {bytes} are allowed", text.len()))),
     }
 }
 
-fn named(field: &str, text: &Option<String>) -> Result<(), Fault> {
+pub(in crate::doors) fn named(field: &str, text: &Option<String>) -> Result<(), Fault> {
     text.as_deref().map_or(Ok(()), |text| bounded(field, text, NAME_BYTES))
 }
 
@@ -224,6 +224,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 visibility: p.visibility.map(words::visibility_in),
                 tags: tags(p.tags)?.unwrap_or_default(),
                 channel: None,
+                entity: None,
                 alias: own_id(p.session_id.as_deref())?,
             }))
         }
@@ -273,7 +274,7 @@ fn messages(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command, 
                 m::IfRunning::Reject => BusyPolicy::Reject,
             });
             let once = once(p.idempotency_key, method, raw)?;
-            let new = NewMessage { content: p.content, attachments, model: p.model, busy, once };
+            let new = NewMessage { content: p.content, attachments, model: p.model, yields: false, busy, once };
             (session(&p.session_id)?, SessionCommand::Send(new))
         }
         "messages.update" => {

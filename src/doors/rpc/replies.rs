@@ -33,7 +33,7 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
             put(out, &page(list, |settings| words::own_session(settings, aliases.get(&settings.id))));
         }
         Reply::Deleted => put(out, &m::Deleted { deleted: true }),
-        Reply::Sent { message, turn, state } => put(
+        Reply::Sent { message, turn, state, .. } => put(
             out,
             &m::MessageSent {
                 message_id: message.to_string(),
@@ -50,6 +50,9 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
                 receipt: receipt.as_ref().map(|r| words::receipt(r, usage)),
             },
         ),
+        // Asked for by doors that have words for them.
+        Reply::Info(_, info) => put(out, &words::session_info(info)),
+        Reply::NothingRan => out.extend_from_slice(b"{}"),
         Reply::Messages(id, list) => put(out, &page(list, |message| words::message(*id, message))),
         Reply::Count(count) => put(out, count),
         Reply::Turn(id, turn, answer) => put(

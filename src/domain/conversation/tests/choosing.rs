@@ -88,7 +88,7 @@ fn an_override_beats_the_rule_until_it_is_cleared_and_the_messages_own_model_bea
     let routed = d.send("code");
     assert_eq!(answers(&d, routed), ("big/coder".into(), Some("code".into())));
     d.done();
-    assert_eq!(d.conversation.session_info().routing.expect("shown").rule_name, "code");
+    assert_eq!(d.conversation.info(None).routing.expect("shown").rule_name, "code");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn levels_are_those_of_the_model_that_would_answer() {
     let outcome = d.conversation.change(back, &mut d.clock).expect("changed");
     d.perform(outcome);
     // What is wished for stays; the model gets what it has.
-    assert_eq!(d.conversation.session_info().thinking, ThinkingLevel::Low);
+    assert_eq!(d.conversation.info(None).thinking, ThinkingLevel::Low);
     d.send("b");
     assert_eq!(d.prompts.iter().map(|p| p.thinking).collect::<Vec<_>>(), [ThinkingLevel::High, ThinkingLevel::Low]);
 }
