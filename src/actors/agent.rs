@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use futures_util::{FutureExt, StreamExt};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::spending::{Heard, Till};
@@ -25,6 +26,9 @@ const BATCH: usize = 64;
 /// How long a provider may take to end its stream after the answer is whole.
 const AFTERMATH: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// What calls of a step would do, where that took a look outside: the tool, its input, and what was seen.
+pub type Previews = Vec<(String, Value, Result<String, String>)>;
+
 /// What an agent session tells its conversation.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -36,6 +40,7 @@ pub enum Report {
     StepEnded {
         run: Run,
         end: Result<StopReason, ProviderFault>,
+        previews: Previews,
     },
     /// The request was not made.
     Refused {
@@ -67,6 +72,8 @@ pub struct Generate {
     pub prompt: Prompt,
     /// Where budgets apply.
     pub till: Option<Till>,
+    /// For a look at what its calls would do.
+    pub about: ToolContext,
     /// Fired by the conversation: the upstream is closed at once.
     pub cancel: CancellationToken,
     /// It is for the hub's own use: reported once, when it is whole.
@@ -122,7 +129,7 @@ impl Handler<Generate> for AgentSession {
 
     fn handle(&mut self, ask: Generate, _: &mut Self::Context) {
         let conversation = self.conversation.clone();
-        let Generate { run, provider, mut prompt, till, cancel, summary } = ask;
+        let Generate { run, provider, mut prompt, till, about, cancel, summary } = ask;
         self.upstream = Some(cancel.clone());
         actix_rt::spawn(async move {
             let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
@@ -149,6 +156,7 @@ impl Handler<Generate> for AgentSession {
             };
             let heard = Rc::new(Cell::new(Heard::default()));
             let ear = heard.clone();
+            let asked = Rc::new(RefCell::new(Vec::new()));
             let generation = async move {
                 let Some(provider) = found else {
                     return Err(internal(&format!("no provider is named {name}")));
@@ -157,7 +165,9 @@ impl Handler<Generate> for AgentSession {
                 let stream = provider.stream(prompt).await?;
                 let seconds = begun.elapsed().as_secs_f64();
                 metrics::histogram!(telemetry::FIRST_TOKEN_SECONDS, "provider" => name).record(seconds);
-                relay(run, stream, &said, &ear).await
+                let reason = relay(run, stream, &said, (&ear, &asked)).await?;
+                let asked = asked.take();
+                Ok((reason, preview(asked, &about).await))
             };
             // A provider that panics ends its step, not the hub.
             let generation = AssertUnwindSafe(generation).catch_unwind();
@@ -184,7 +194,8 @@ impl Handler<Generate> for AgentSession {
                     let summary = end.map(|_| (text.take(), usage)).map_err(|fault| fault.message);
                     Report::Summarized { run, summary }
                 }
-                Some(end) => Report::StepEnded { run, end },
+                Some(Ok((reason, previews))) => Report::StepEnded { run, end: Ok(reason), previews },
+                Some(Err(fault)) => Report::StepEnded { run, end: Err(fault), previews: Vec::new() },
             };
             let _ = conversation.send(report).await;
         });
@@ -193,7 +204,12 @@ impl Handler<Generate> for AgentSession {
 
 /// Hands on what the model says. One batch is under way at a time: a conversation that waits for its disk slows the
 /// model's socket down, and nothing piles up.
-async fn relay(run: Run, stream: EventStream, said: &Ear, heard: &Cell<Heard>) -> Result<StopReason, ProviderFault> {
+async fn relay(
+    run: Run,
+    stream: EventStream,
+    said: &Ear,
+    (heard, asked): (&Cell<Heard>, &RefCell<Vec<(String, Value)>>),
+) -> Result<StopReason, ProviderFault> {
     let mut chunks = stream.ready_chunks(BATCH);
     let mut reason = None;
     while let Some(chunk) = chunks.next().await {
@@ -204,6 +220,9 @@ async fn relay(run: Run, stream: EventStream, said: &Ear, heard: &Cell<Heard>) -
                 Ok(StreamEvent::Ended(end)) => reason = Some(end),
                 Ok(event) => {
                     heard.set(heard.get().and(&event));
+                    if let StreamEvent::ToolCall { name, input, .. } = &event {
+                        asked.borrow_mut().push((name.clone(), input.clone()));
+                    }
                     join(&mut events, event);
                 }
                 Err(error) => {
@@ -224,6 +243,16 @@ async fn relay(run: Run, stream: EventStream, said: &Ear, heard: &Cell<Heard>) -
         }
     }
     Err(internal("the provider's stream ended without a reason"))
+}
+
+/// Looks at what calls would do that are to be shown to a human, all at once.
+async fn preview(asked: Vec<(String, Value)>, about: &ToolContext) -> Previews {
+    let look = |(tool, input): (String, Value)| {
+        let found = with_kit(|kit| kit.tools.get(&tool)).flatten()?;
+        let seen = found.preview(&input, about.clone())?;
+        Some(async move { (tool, input, seen.await) })
+    };
+    futures_util::future::join_all(asked.into_iter().filter_map(look)).await
 }
 
 /// Who hears what a model says.

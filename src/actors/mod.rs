@@ -9,6 +9,7 @@
 //!
 //! An actor only performs what the pure machines in `domain` decided. A delivery is never an actor message.
 
+pub mod acting;
 pub mod agent;
 pub mod connection;
 pub mod conversation;
@@ -20,24 +21,29 @@ pub mod standing;
 mod underway;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::config::Live;
+use crate::domain::action::Action;
 use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
-use crate::domain::generation::Model;
 use crate::domain::policy::Operation;
 use crate::domain::routing::{self, Catalog, ContextRules, Routes, Routing};
+use crate::domain::skill::Skill;
 use crate::domain::slash::Template;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
 use crate::tools::Tools;
+use crate::tools::http_call::HttpCall;
 
 /// What configuration says about the hub's work.
 #[derive(Debug, Clone)]
@@ -62,11 +68,24 @@ pub struct HubSettings {
     pub context: ContextRules,
     /// Slash commands from configuration.
     pub templates: Vec<Template>,
+    /// In the order of their ids, as the next ones.
+    pub actions: Vec<Arc<Action>>,
+    pub skills: Vec<Arc<Skill>>,
+    /// For one skill.
+    pub skill_time: Duration,
 }
 
 impl HubSettings {
     pub fn agent(&self, name: &str) -> Option<&Arc<AgentProfile>> {
         self.agents.iter().find(|a| a.name == name)
+    }
+
+    pub fn action(&self, id: &str) -> Option<&Arc<Action>> {
+        self.actions.iter().find(|action| action.id == id)
+    }
+
+    pub fn skill(&self, id: &str) -> Option<&Arc<Skill>> {
+        self.skills.iter().find(|skill| skill.id == id)
     }
 
     pub fn default_agent(&self) -> Option<&Arc<AgentProfile>> {
@@ -120,6 +139,15 @@ pub type Refused = Arc<dyn Fn(&Caller, Operation, &Fault) + Send + Sync>;
 pub struct WorkerKit {
     pub providers: Providers,
     pub tools: Tools,
+    /// Of the actions that are somebody's endpoint, by their ids.
+    pub calls: BTreeMap<String, Rc<ActionCalls>>,
+}
+
+/// The requests of an action.
+pub struct ActionCalls {
+    pub execute: HttpCall,
+    pub preview: Option<HttpCall>,
+    pub undo: Option<HttpCall>,
 }
 
 thread_local! {

@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, identity, routing, spending};
+use super::{Config, ConfigError, acting, identity, routing, spending};
 use crate::domain::channel::ChannelKind;
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
@@ -16,9 +16,10 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
     match keys.as_slice() {
         ["agents", name, rest @ ..] if is_name(name) => find(defaults, &[&["agents", Config::DEFAULT_AGENT], rest]),
         ["tools", name, rest @ ..] if is_name(name) => {
-            let known = if *name == "http_fetch" { "http_fetch" } else { "time" };
+            let known = if acting::BUILT_IN.contains(name) { name } else { acting::TEMPLATE };
             find(defaults, &[&["tools", known], rest])
         }
+        ["actions", name, rest @ ..] if is_name(name) => find(defaults, &[&["actions", acting::TEMPLATE], rest]),
         ["auth", "issuers", name, rest @ ..] if is_name(name) => {
             find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
@@ -195,6 +196,7 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
     }
     identity::check(&config.auth)?;
     spending::check(config)?;
+    acting::check(config)?;
     routing::check(config)?;
     agents_and_tools(config)
 }
@@ -211,7 +213,7 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
             ));
         }
         for tool in &agent.tools {
-            if !config.tools.contains_key(tool) {
+            if !config.names_a_tool(tool) {
                 let known: Vec<&str> = config.tools.keys().map(String::as_str).collect();
                 return refuse(format!(
                     "agents.{name}.tools: there is no tool {tool:?}; there are {}",

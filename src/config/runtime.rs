@@ -38,7 +38,8 @@ const CHANGEABLE: [&str; 20] = [
 ];
 
 /// What no request changes, whoever sends it: beginnings of keys.
-const NEVER: [&str; 9] = [
+const NEVER: [&str; 11] = [
+    "actions.",
     "auth.",
     "database.",
     "providers.",
@@ -46,6 +47,7 @@ const NEVER: [&str; 9] = [
     "server.listen",
     "server.public_url",
     "server.socketio_origins",
+    "skills.",
     "tls.",
     "tools.",
 ];

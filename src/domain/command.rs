@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::action::{Action, ActionAnswer, ActionPreview, ActionWish, Execution, UndoWish};
 use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
 use super::alias::{Alias, ChannelName, SessionName};
@@ -19,6 +22,7 @@ use super::principal::Principal;
 use super::routing::{Choice, Judged, Target};
 use super::session_info::{ContextUse, SessionInfo};
 use super::settings::{ConversationState, Entity, Project, Settings, Todo, Visibility};
+use super::skill::{Skill, SkillResult};
 use super::slash::{CommandManifest, CommandResult};
 use super::tool_call::ToolPolicy;
 use super::turn::{Receipt, Turn, TurnState};
@@ -171,6 +175,23 @@ pub enum Command {
     Session(SessionName, SessionCommand),
     /// What an administrator asks about that organization.
     Admin(OrganizationId, Box<AdminCommand>),
+    SkillList,
+    SkillExecute {
+        skill: String,
+        input: Value,
+        entity: Option<Entity>,
+        once: Option<Once>,
+    },
+    /// Those for things of that kind; of all kinds where none is named.
+    ActionList(Option<String>),
+    ActionPreview(ActionWish),
+    ActionExecute {
+        wish: ActionWish,
+        /// The caller has seen what it does.
+        skip_preview: bool,
+        once: Option<Once>,
+    },
+    ActionUndo(UndoWish),
 }
 
 /// What concerns one conversation.
@@ -254,6 +275,12 @@ impl Command {
             Self::Usage(_) => Operation::UsageGet,
             Self::Session(_, command) => command.operation(),
             Self::Admin(_, command) => command.operation(),
+            Self::SkillList => Operation::SkillList,
+            Self::SkillExecute { .. } => Operation::SkillExecute,
+            Self::ActionList(_) => Operation::ActionList,
+            Self::ActionPreview(_) => Operation::ActionPreview,
+            Self::ActionExecute { .. } => Operation::ActionExecute,
+            Self::ActionUndo(_) => Operation::ActionUndo,
         }
     }
 }
@@ -414,4 +441,10 @@ pub enum Reply {
     },
     Usage(UsageReport),
     Admin(AdminReply),
+    Skills(Vec<Arc<Skill>>),
+    SkillDone(Box<SkillResult>),
+    Actions(Vec<Arc<Action>>),
+    ActionPreview(Box<ActionPreview>),
+    Action(ActionAnswer),
+    ActionUndone(Box<Execution>),
 }

@@ -136,6 +136,13 @@ operations! {
     Presence "channels.presence": VIEWER, Any, Resource::Channel;
     History "channels.history": VIEWER, Any, Resource::Channel;
     UsageGet "usage.get": VIEWER, Any, Resource::Own;
+    // Permissions of skills and actions are looked at where they are known.
+    SkillList "skills.list": VIEWER, Any, Resource::Organization;
+    SkillExecute "skills.execute": MEMBER, Any, Resource::Organization;
+    ActionList "actions.list": VIEWER, Any, Resource::Organization;
+    ActionPreview "actions.preview": MEMBER, Any, Resource::Organization;
+    ActionExecute "actions.execute": MEMBER, Any, Resource::Organization;
+    ActionUndo "actions.undo": MEMBER, Any, Resource::Organization;
 
     AdminConnectionList "admin.connections.list": ADMIN, NoDevice, Resource::Organization;
     AdminConnectionClose "admin.connections.close": ADMIN, NoDevice, Resource::Organization;

@@ -362,7 +362,7 @@ impl Provider {
 }
 
 fn unknown(id: &str) -> Model {
-    Model { id: id.to_owned(), context_window: 0, max_output: None, thinking: ThinkingLevel::ALL.to_vec(), price: None }
+    Model { id: id.to_owned(), context_window: 0, max_output: None, thinking: vec![ThinkingLevel::Off], price: None }
 }
 
 /// The level that a model has which comes nearest to the one that is wished for, from below.

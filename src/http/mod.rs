@@ -1,5 +1,6 @@
 //! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
 
+mod acting;
 mod api;
 mod around;
 mod browsers;

@@ -369,6 +369,29 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    action_execution (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        action -> Text,
+        entity_type -> Nullable<Text>,
+        entity_id -> Nullable<Text>,
+        input -> Text,
+        user_id -> Text,
+        agent_of -> Nullable<Text>,
+        state -> Text,
+        result -> Nullable<Text>,
+        error -> Nullable<Text>,
+        request_id -> Text,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+        undo_until -> Nullable<BigInt>,
+        undo_claimed_at -> Nullable<BigInt>,
+        undone_at -> Nullable<BigInt>,
+        undone_by -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(account -> organization (organization_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -398,5 +421,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     hub_settings,
     budget_book,
     budget_hold,
-    conversation_alias
+    conversation_alias,
+    action_execution
 );

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "describe")]
+use crate::acting::*;
 use crate::frames::{Event, Position};
 use crate::model::*;
 
@@ -558,4 +560,10 @@ methods! {
     "channels.presence": ChannelGet => Presence;
     "channels.history": ChannelHistory => ChannelEvents;
     "usage.get": UsageGet => UsageReport;
+    "skills.list": Empty => Page<Skill>;
+    "skills.execute": SkillExecute => SkillResult;
+    "actions.list": ActionList => Page<Action>;
+    "actions.preview": ActionTarget => ActionPreview;
+    "actions.execute": ActionExecute => ActionOutcome;
+    "actions.undo": ActionUndo => ActionUndone;
 }

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use super::agent::{AgentProfile, AgentStatus};
 use super::approval::Approval;
 use super::event::{Event, Growing};
-use super::generation::Model;
 use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};

@@ -11,7 +11,7 @@ use crate::domain::conversation::{SettingsChange, StopKind};
 use crate::domain::ids::{ApprovalId, MessageId, NotAnId, PartId, ProjectId, TurnId};
 use crate::domain::message::Attachment;
 use crate::domain::settings::Todo;
-use crate::doors::words;
+use crate::doors::{acting, words};
 use crate::error::{Code, Fault};
 
 /// What one may ask at most, in bytes, of texts that are no message.
@@ -169,6 +169,7 @@ pub fn decode(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command
         "sessions" => sessions(method, raw),
         "messages" => messages(method, raw, limits),
         "tools" | "approvals" | "todos" | "commands" => work(method, raw),
+        "skills" | "actions" => acts(method, raw),
         _ => catalog(method, raw),
     }
 }
@@ -344,6 +345,33 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             let id = session(&p.session_id)?;
             Ok(Command::Session(id, SessionCommand::TodosReplace(todos(p.todos)?)))
         }
+        _ => Err(unknown(method)),
+    }
+}
+
+fn acts(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
+    match method {
+        "skills.list" => {
+            let _: m::Empty = params(raw)?;
+            Ok(Command::SkillList)
+        }
+        "skills.execute" => {
+            let p: protocol::acting::SkillExecute = params(raw)?;
+            let once = once(p.idempotency_key.clone(), method, raw)?;
+            acting::skill_execute(p, once)
+        }
+        "actions.list" => {
+            let p: protocol::acting::ActionList = params(raw)?;
+            named("entityType", &p.entity_type)?;
+            Ok(Command::ActionList(p.entity_type))
+        }
+        "actions.preview" => acting::action_preview(params(raw)?),
+        "actions.execute" => {
+            let p: protocol::acting::ActionExecute = params(raw)?;
+            let once = once(p.idempotency_key.clone(), method, raw)?;
+            acting::action_execute(p, once)
+        }
+        "actions.undo" => acting::action_undo(params(raw)?),
         _ => Err(unknown(method)),
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::command::{Explanation, Page, Reply, UsageReport};
 use crate::domain::event::PresenceList;
 use crate::domain::routing::Judged;
 use crate::domain::usage::Usage;
-use crate::doors::words;
+use crate::doors::{acting, words};
 
 fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     let _ = serde_json::to_writer(out, value);
@@ -98,6 +98,12 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
             out.extend_from_slice(b"]}");
         }
         Reply::Usage(report) => put(out, &usage_report(report)),
+        Reply::Skills(list) => put(out, &whole(list, |skill| acting::skill(skill))),
+        Reply::SkillDone(result) => put(out, &acting::skill_result(result)),
+        Reply::Actions(list) => put(out, &whole(list, |action| acting::action(action))),
+        Reply::ActionPreview(preview) => put(out, &acting::preview(preview)),
+        Reply::Action(answer) => put(out, &acting::outcome(answer)),
+        Reply::ActionUndone(execution) => put(out, &acting::undone(execution)),
         // The administration has no words on this wire.
         Reply::Admin(_) => out.extend_from_slice(b"null"),
     }
