@@ -151,7 +151,8 @@ impl ConnectionActor {
 
     /// Refuses a message that is one too many of its user over sockets.
     fn may_send(&self, command: &Command) -> Result<(), Fault> {
-        let sends = matches!(command, Command::Session(_, SessionCommand::Send(_) | SessionCommand::Retry { .. }));
+        let sends = matches!(command, Command::Session(_, command) if command.asks_model());
+        let sends = sends || matches!(command, Command::SkillExecute { .. });
         if sends { self.kit.limits.message(&self.caller.principal, Via::Socket) } else { Ok(()) }
     }
 

@@ -24,8 +24,15 @@ pub struct AgentProfile {
     /// Tools it is offered, by name, with the policy that holds for it.
     pub tools: Vec<(String, ToolPolicy)>,
     pub busy: BusyPolicy,
-    /// Kinds of entities that it serves.
+    /// Kinds of entities that it serves: who names one of these and no agent gets this one.
     pub entity_types: Vec<String>,
+    pub suggested_prompts: Vec<String>,
+    /// Where what is known of an entity is asked for; an address with variables.
+    pub context_url: Option<String>,
+    /// Milliseconds until the answer of that must be there.
+    pub context_timeout: u64,
+    /// Whether rules may choose another provider and model for it.
+    pub routing: bool,
     pub default: bool,
 }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::action::{Action, ActionAnswer, ActionPreview, ActionWish, Execution, UndoWish};
 use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
 use super::alias::{Alias, ChannelName, SessionName};
@@ -16,8 +19,11 @@ use super::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, 
 use super::message::{Attachment, Message};
 use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
-use super::session_info::SessionInfo;
+use super::routing::{Choice, Judged, Target};
+use super::session_info::{ContextUse, SessionInfo};
 use super::settings::{ConversationState, Entity, Project, Settings, Todo, Visibility};
+use super::skill::{Skill, SkillResult};
+use super::slash::{CommandManifest, CommandResult};
 use super::tool_call::ToolPolicy;
 use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
@@ -89,6 +95,7 @@ pub struct NewSession {
     pub model: Option<String>,
     pub thinking: Option<ThinkingLevel>,
     pub visibility: Option<Visibility>,
+    pub tags: Vec<String>,
     /// What kind of door began it.
     pub channel: Option<String>,
     pub entity: Option<Entity>,
@@ -149,6 +156,9 @@ pub enum Command {
     AgentGet(String),
     ToolList,
     ModelList,
+    /// The slash commands that the caller may use.
+    CommandList,
+    RoutingExplain(RoutingQuestion),
     ApprovalList(PageRequest),
     ApprovalDecide {
         which: ApprovalRef,
@@ -165,6 +175,23 @@ pub enum Command {
     Session(SessionName, SessionCommand),
     /// What an administrator asks about that organization.
     Admin(OrganizationId, Box<AdminCommand>),
+    SkillList,
+    SkillExecute {
+        skill: String,
+        input: Value,
+        entity: Option<Entity>,
+        once: Option<Once>,
+    },
+    /// Those for things of that kind; of all kinds where none is named.
+    ActionList(Option<String>),
+    ActionPreview(ActionWish),
+    ActionExecute {
+        wish: ActionWish,
+        /// The caller has seen what it does.
+        skip_preview: bool,
+        once: Option<Once>,
+    },
+    ActionUndo(UndoWish),
 }
 
 /// What concerns one conversation.
@@ -202,6 +229,17 @@ pub enum SessionCommand {
     CountMessages,
     /// A turn and its answer, as they are stored.
     Turn(TurnId),
+    /// Carries out a slash command.
+    Execute {
+        command: String,
+        args: Option<String>,
+    },
+    /// The model forgets what was said so far.
+    Clear,
+    /// A summary takes the place of what was said so far.
+    Compact,
+    /// Who answers, how full the context is, and what runs.
+    Status,
     Todos,
     TodosReplace(Vec<Todo>),
     Approvals,
@@ -227,6 +265,8 @@ impl Command {
             Self::AgentGet(_) => Operation::AgentGet,
             Self::ToolList => Operation::ToolList,
             Self::ModelList => Operation::ModelList,
+            Self::CommandList => Operation::CommandList,
+            Self::RoutingExplain(_) => Operation::RoutingExplain,
             Self::ApprovalList(_) => Operation::ApprovalList,
             Self::ApprovalDecide { approved: true, .. } => Operation::ToolApprove,
             Self::ApprovalDecide { approved: false, .. } => Operation::ToolReject,
@@ -235,6 +275,12 @@ impl Command {
             Self::Usage(_) => Operation::UsageGet,
             Self::Session(_, command) => command.operation(),
             Self::Admin(_, command) => command.operation(),
+            Self::SkillList => Operation::SkillList,
+            Self::SkillExecute { .. } => Operation::SkillExecute,
+            Self::ActionList(_) => Operation::ActionList,
+            Self::ActionPreview(_) => Operation::ActionPreview,
+            Self::ActionExecute { .. } => Operation::ActionExecute,
+            Self::ActionUndo(_) => Operation::ActionUndo,
         }
     }
 }
@@ -258,11 +304,23 @@ impl SessionCommand {
             Self::Retry { .. } => Operation::MessageRetry,
             Self::Messages { .. } | Self::CountMessages => Operation::MessageList,
             Self::Turn(_) => Operation::TurnGet,
+            Self::Execute { .. } => Operation::CommandExecute,
+            Self::Clear | Self::Compact => Operation::SessionUpdate,
+            Self::Status => Operation::SessionGet,
             Self::Todos => Operation::TodoGet,
             Self::TodosReplace(_) => Operation::TodoUpdate,
             Self::Approvals => Operation::ApprovalList,
             Self::Decide { approved: true, .. } => Operation::ToolApprove,
             Self::Decide { approved: false, .. } => Operation::ToolReject,
+        }
+    }
+
+    /// Whether it makes the hub ask a model: then it counts like a message.
+    pub fn asks_model(&self) -> bool {
+        match self {
+            Self::Send(_) | Self::Retry { .. } | Self::Compact => true,
+            Self::Execute { command, args } => super::slash::asks_model(command, args.as_deref()),
+            _ => false,
         }
     }
 
@@ -274,6 +332,39 @@ impl SessionCommand {
             _ => Access::Govern,
         }
     }
+}
+
+/// A message that somebody wants to know the model of, as the caller would send it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RoutingQuestion {
+    pub content: String,
+    pub attachments: usize,
+    pub model: Option<String>,
+    /// Its agent, tags and own model count, where it is given.
+    pub session: Option<SessionName>,
+    pub agent: Option<String>,
+    pub tags: Option<Vec<String>>,
+}
+
+/// Who would answer, and what each rule says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    pub agent: String,
+    pub choice: Choice,
+    pub rules: Vec<Judged>,
+    pub fallback: Vec<Target>,
+}
+
+/// How a conversation stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    pub info: SessionInfo,
+    pub context: ContextUse,
+    /// The model was chosen for this conversation.
+    pub chosen: bool,
+    pub settings: Settings,
+    pub turn: Option<TurnState>,
+    pub queued: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -327,6 +418,10 @@ pub enum Reply {
     Agent(Arc<AgentProfile>),
     Tools(Vec<(ToolSpec, ToolPolicy)>),
     Models(Vec<ModelInfo>),
+    Commands(Arc<CommandManifest>),
+    Executed(CommandResult),
+    Explained(Box<Explanation>),
+    Status(Box<Status>),
     /// `applied` is false where somebody was first.
     Decided {
         applied: bool,
@@ -346,4 +441,10 @@ pub enum Reply {
     },
     Usage(UsageReport),
     Admin(AdminReply),
+    Skills(Vec<Arc<Skill>>),
+    SkillDone(Box<SkillResult>),
+    Actions(Vec<Arc<Action>>),
+    ActionPreview(Box<ActionPreview>),
+    Action(ActionAnswer),
+    ActionUndone(Box<Execution>),
 }

@@ -1,5 +1,7 @@
 //! What a conversation is apart from its messages: whose, where, how it is set.
 
+use std::sync::Arc;
+
 use super::generation::ThinkingLevel;
 use super::ids::{ConversationId, OrganizationId, ProjectId, Timestamp, UserId};
 use super::usage::Usage;
@@ -49,6 +51,15 @@ impl Visibility {
     }
 }
 
+/// Where the context begins that a model reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContextStart {
+    /// Turns below that number are out of it; they stay stored.
+    pub turn_no: u32,
+    /// What stands in their place.
+    pub summary: Option<Arc<str>>,
+}
+
 /// What a conversation is about, in the words of the application around the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {
@@ -74,6 +85,9 @@ pub struct Settings {
     /// Overrides the agent's model.
     pub model: Option<String>,
     pub thinking: ThinkingLevel,
+    /// Words that routing rules may look for.
+    pub tags: Vec<String>,
+    pub context: ContextStart,
     /// What kind of door began it, such as `websocket`; the gateway's get-or-create looks for it.
     pub channel: Option<String>,
     /// What it is about.

@@ -1,5 +1,6 @@
 //! Doors: one for each wire. A door turns frames into commands and events into frames; it decides nothing.
 
+pub mod acting;
 pub mod ai;
 pub mod chat;
 pub mod gateway;

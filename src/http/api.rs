@@ -117,6 +117,10 @@ natives! {
         m::Empty => 200 w::Page<w::Model>, &[], false, "Models";
     GET "/api/v1/tools" ToolList TOOL_LIST: "tools.list"
         m::Empty => 200 w::Page<w::Tool>, &[], false, "The tools of the default agent";
+    GET "/api/v1/commands" CommandList COMMAND_LIST: "commands.list"
+        m::Empty => 200 w::CommandManifest, &[], false, "The slash commands that one may use";
+    POST "/api/v1/sessions/{sessionId}/commands" CommandExecute COMMAND_EXECUTE: "commands.execute"
+        m::CommandExecute => 200 w::CommandResult, &[], true, "Carry out a slash command" kept;
     GET "/api/v1/usage" UsageGet USAGE: "usage.get"
         m::UsageGet => 200 m::UsageReport, PERIOD, false, "What the caller has used";
 }
@@ -168,7 +172,7 @@ async fn answer(
         false => Fields::of_query(&request, what.query).map_err(Refusal)?,
     };
     let command = command(what.method, fields, &path, (&request, &edge)).map_err(Refusal)?;
-    if matches!(command, Command::Session(_, SessionCommand::Retry { .. })) {
+    if matches!(&command, Command::Session(_, command) if command.asks_model()) {
         // It asks the model once more, like a message.
         edge.limits.message(&caller.principal, Via::Rest).map_err(Refusal)?;
     }

@@ -166,6 +166,10 @@ pub struct TurnStarted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub provider: Option<String>,
+    /// Why that model answers, where a rule chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub routing_decision: Option<RoutingDecision>,
 }
 
 /// `turn.ended`.

@@ -5,7 +5,7 @@ use super::*;
 use crate::actors::spending::Till;
 use crate::domain::act::Act;
 use crate::domain::approval::{Approval, Decision};
-use crate::domain::command::{ApprovalRef, NewMessage, Once, Page};
+use crate::domain::command::{ApprovalRef, NewMessage, Once, Page, Status};
 use crate::domain::conversation::{Outcome, Send, SettingsChange};
 use crate::domain::hub::LocalFuture;
 use crate::domain::ids::{MessageId, TurnId, UserId};
@@ -43,12 +43,12 @@ impl ConversationActor {
             }
             SessionCommand::Send(new) => {
                 let once = new.once.clone();
-                let look = self.look(&caller, &new.content, new.model.as_deref());
+                let look = self.look(&caller, (&new.content, new.attachments.len()), new.model.as_deref());
                 let send = |actor: &mut Self, caller: &Caller| actor.begin_send(caller, new);
                 self.begin_once(caller, (once, look), answer, context, send);
             }
             SessionCommand::Retry { turn, model, once } => {
-                let look = self.look(&caller, "", model.as_deref());
+                let look = self.look(&caller, ("", 0), model.as_deref());
                 let retry = move |actor: &mut Self, caller: &Caller| actor.begin_retry(caller, turn, model);
                 self.begin_once(caller, (once, look), answer, context, retry);
             }
@@ -127,6 +127,15 @@ impl ConversationActor {
                 let outcome = live.machine.think(&word, source)?;
                 Decided::After(outcome, Reply::Info(place.1, Arc::new(live.machine.info(None))))
             }
+            SessionCommand::Clear => {
+                let outcome = live.machine.clear(caller.principal.user.clone(), source)?;
+                Decided::After(outcome, session(live))
+            }
+            SessionCommand::Compact => {
+                let asker = live.next_asker();
+                Decided::Later(asker, live.machine.compact(asker)?)
+            }
+            SessionCommand::Status => Decided::Now(Reply::Status(Box::new(status(live)))),
             SessionCommand::Todos => Decided::Now(Reply::Todos(live.machine.todos().to_vec())),
             SessionCommand::TodosReplace(todos) => {
                 let outcome = live.machine.replace_todos(todos.clone())?;
@@ -163,6 +172,8 @@ impl ConversationActor {
             | SessionCommand::Messages { .. }
             | SessionCommand::CountMessages
             | SessionCommand::Turn(_)
+            // The hub's own business: it is other commands by the time it comes here.
+            | SessionCommand::Execute { .. }
             | SessionCommand::Delete => {
                 return Err(Fault::plain(Code::Internal));
             }
@@ -170,10 +181,19 @@ impl ConversationActor {
     }
 
     /// Asks the budgets whether a new turn has a chance. `None` where none applies.
-    fn look(&self, caller: &Caller, text: &str, model: Option<&str>) -> Option<LocalFuture<Result<(), Fault>>> {
+    fn look(
+        &self,
+        caller: &Caller,
+        (text, attachments): (&str, usize),
+        model: Option<&str>,
+    ) -> Option<LocalFuture<Result<(), Fault>>> {
         let State::Live(live) = &self.state else { return None };
-        let (provider, model) = (&live.machine.rules().agent.provider, live.machine.model_for(model));
-        let till = Till::of(&self.shared, || self.spender(Some(&caller.principal.user), provider, model))?;
+        let (machine, user) = (&live.machine, &caller.principal.user);
+        let till = Till::of(&self.shared, || {
+            let decided = machine.routed(text, attachments, user);
+            let target = machine.choice(model, decided.as_ref()).target;
+            self.spender(Some(user), &target.provider, &target.model)
+        })?;
         let text = text.to_owned();
         Some(Box::pin(async move { till.look(&text).await }))
     }
@@ -350,6 +370,19 @@ impl Live {
     }
 }
 
+fn status(live: &Live) -> Status {
+    let machine = &live.machine;
+    let waiting = machine.live_turns().iter().filter(|turn| turn.state == TurnState::Queued).count();
+    Status {
+        info: machine.info(None),
+        context: machine.context_now(),
+        chosen: machine.settings.model.is_some(),
+        settings: machine.settings.clone(),
+        turn: machine.current().map(|turn| turn.state),
+        queued: waiting,
+    }
+}
+
 fn refuse_unknown_agent(settings: &crate::actors::HubSettings, change: &SettingsChange) -> Result<(), Fault> {
     match &change.agent {
         Some(agent) if settings.agent(agent).is_none() => Err(Fault::field("agent", "no such agent")),
@@ -360,7 +393,7 @@ fn refuse_unknown_agent(settings: &crate::actors::HubSettings, change: &Settings
 fn sent(live: &Live, message: MessageId, turn: TurnId) -> Reply {
     let begun = live.machine.turn(turn);
     let state = begun.map_or(TurnState::Queued, |t| t.state);
-    let info = Some(Arc::new(live.machine.info(begun.and_then(|t| t.model.as_deref()))));
+    let info = Some(Arc::new(live.machine.info_of_turn(turn)));
     Reply::Sent { message, turn, state, info }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::command::Once;
 use crate::domain::generation::ThinkingLevel;
 use crate::domain::record::{Batch, Fact, Idempotency, Write};
-use crate::domain::settings::{ConversationState, Entity};
+use crate::domain::settings::{ContextStart, ConversationState, Entity};
 use crate::domain::usage::Usage;
 use crate::store::{CommitFault, EntityQuery};
 
@@ -95,6 +95,8 @@ impl LocalHub {
             agent: agent.name.clone(),
             model: new.model,
             thinking: new.thinking.unwrap_or(ThinkingLevel::Off),
+            tags: new.tags,
+            context: ContextStart::default(),
             channel: new.channel,
             entity: new.entity,
             next_turn_no: 1,

@@ -30,6 +30,8 @@ pub struct Change {
     pub model: Option<Option<String>>,
     pub thinking: Option<ThinkingLevel>,
     pub visibility: Option<Visibility>,
+    /// The whole list.
+    pub tags: Option<Vec<String>>,
 }
 
 /// A title is the first line of the first message, cut here.
@@ -54,7 +56,8 @@ impl Conversation {
             let line = send.content.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();
             self.settings.title = line.chars().take(TITLE_CHARS).collect();
         }
-        let turn = self.add_turn(&send, None, source);
+        let mut turn = self.add_turn(&send, None, source);
+        turn.routing = self.routed(&send.content, send.attachments.len(), &send.user).map(Box::new);
         let (message_id, turn_id) = (turn.message, turn.id);
         let message = self.user_message(&turn, send, source);
         out.writes.push(Write::Message(message.clone()));
@@ -84,6 +87,7 @@ impl Conversation {
             answer: None,
             user: send.user.clone(),
             model: send.model.clone(),
+            routing: None,
             steps: 0,
             usage: Usage::default(),
             retry_of: retry_of.map(|t| t.id),
@@ -280,7 +284,8 @@ impl Conversation {
             busy: None,
             correlation_id,
         };
-        let turn = self.add_turn(&send, Some(&old), source);
+        let mut turn = self.add_turn(&send, Some(&old), source);
+        turn.routing = self.routed_again(turn.message, &turn.user).map(Box::new);
         let ids = (turn.message, turn.id);
         self.place_turn(turn, &mut out, source);
         self.touch_settings(source.now(), &mut out);
@@ -341,6 +346,7 @@ impl Conversation {
             self.cancel_queued(turn, &mut out, source);
         }
         self.begin_stop(StopKind::Abort, None, &mut out, source);
+        self.drop_compaction(&mut out);
         self.touch_settings(source.now(), &mut out);
         self.settle_status(&mut out);
         out
@@ -349,6 +355,7 @@ impl Conversation {
     /// Changes the conversation's own row. What is so already changes nothing and is told to nobody.
     pub fn change(&mut self, change: Change, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
+        self.refuse_unknown_level(&change)?;
         let mut out = Outcome::default();
         let before = self.settings.clone();
         if let Some(title) = change.title {
@@ -365,6 +372,9 @@ impl Conversation {
         }
         if let Some(visibility) = change.visibility {
             self.settings.visibility = visibility;
+        }
+        if let Some(tags) = change.tags {
+            self.settings.tags = tags;
         }
         let of_session = |s: &Settings| (s.agent.clone(), s.model.clone(), s.thinking);
         if of_session(&self.settings) != of_session(&before) {

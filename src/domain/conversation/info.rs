@@ -5,24 +5,30 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::generation::ThinkingLevel;
 use crate::domain::message::Author;
+use crate::domain::routing::{self, Choice};
 use crate::domain::session_info::{ContextUse, SessionInfo, Tally};
 use crate::error::{Code, Fault};
 
 impl Conversation {
     /// Who would answer now a message that asks for that model, or for none.
     pub fn info(&self, asked: Option<&str>) -> SessionInfo {
-        self.info_of(self.rules.agent.provider.clone(), self.model_for(asked).to_owned())
+        self.info_of(if asked.is_some() { self.choice(asked, None) } else { self.choice_now() })
     }
 
-    fn info_of(&self, provider: String, model: String) -> SessionInfo {
-        let levels = (self.rules.models)(&provider, &model).map_or_else(|| vec![ThinkingLevel::Off], |m| m.thinking);
+    /// Who answers that turn, or will.
+    pub fn info_of_turn(&self, turn: TurnId) -> SessionInfo {
+        self.info_of(self.choice_of(turn))
+    }
+
+    pub(super) fn info_of(&self, choice: Choice) -> SessionInfo {
+        let model = self.rules.routes.catalog.model(&choice.target);
         SessionInfo {
-            levels,
-            provider,
-            model,
-            thinking: self.settings.thinking,
+            thinking: routing::thinking(self.settings.thinking, &model),
+            levels: model.thinking,
+            provider: choice.target.provider,
+            model: choice.target.model,
             agent: self.rules.agent.name.clone(),
-            routing: None,
+            routing: choice.decision,
         }
     }
 
@@ -30,13 +36,17 @@ impl Conversation {
     pub(super) fn tally(&self, turn: &Turn) -> Tally {
         let answer = turn.answer.and_then(|id| self.message(id));
         let answered = answer.and_then(|m| Some((m.provider.clone()?, m.model.clone()?)));
-        let (provider, model) = answered
-            .unwrap_or_else(|| (self.rules.agent.provider.clone(), self.model_for(turn.model.as_deref()).to_owned()));
-        let window = (self.rules.models)(&provider, &model).map_or(0, |m| m.context_window.into());
+        let target = match answered {
+            Some((provider, model)) => Target { provider, model },
+            None => self.choice(turn.model.as_deref(), turn.routing.as_deref()).target,
+        };
+        let known = self.rules.routes.catalog.model(&target);
+        let Target { provider, model } = target;
+        let window = known.context_window.into();
         Tally {
             totals: self.settings.usage,
             context: ContextUse { tokens: self.last_step, window },
-            thinking: self.settings.thinking,
+            thinking: routing::thinking(self.settings.thinking, &known),
             provider,
             model,
         }
@@ -86,11 +96,11 @@ impl Conversation {
 
     /// A turn starts. Where another one answers it than the last one that was shown, all are told before they hear of
     /// the turn; of the first one nobody was shown another.
-    pub(super) fn show_switch(&mut self, provider: &str, model: &str, out: &mut Outcome) {
-        let now = (provider.to_owned(), model.to_owned());
-        let before = self.shown.replace(now);
-        if before.is_some_and(|(p, m)| (p.as_str(), m.as_str()) != (provider, model)) {
-            let event = self.session_event(self.info_of(provider.to_owned(), model.to_owned()));
+    pub(super) fn show_switch(&mut self, choice: Choice, out: &mut Outcome) {
+        let now = (choice.target.provider.clone(), choice.target.model.clone());
+        let before = self.shown.replace(now.clone());
+        if before.is_some_and(|before| before != now) {
+            let event = self.session_event(self.info_of(choice));
             out.events.push(event);
         }
     }

@@ -5,7 +5,9 @@
 //! Every method that can refuse does so before it changes anything.
 
 mod approvals;
+mod choosing;
 mod commands;
+mod compacting;
 mod generating;
 mod info;
 mod prompt;
@@ -20,10 +22,10 @@ use std::sync::Arc;
 use super::agent::{AgentProfile, AgentStatus};
 use super::approval::Approval;
 use super::event::{Event, Growing};
-use super::generation::Model;
 use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};
+use super::routing::{Routes, Target};
 use super::settings::{ConversationState, Settings, Todo};
 use super::spending::Refusal;
 use super::tool_call::{ToolCallState, ToolPolicy};
@@ -31,6 +33,7 @@ use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
 
 pub use commands::{Change as SettingsChange, Send};
+pub use compacting::Summary;
 pub use snapshot::Snapshot;
 
 /// How many ended turns a conversation remembers.
@@ -48,11 +51,8 @@ pub struct Rules {
     pub queue_turns: usize,
     /// Requests to the provider within one turn.
     pub steps_per_turn: u16,
-    pub models: Models,
+    pub routes: Routes,
 }
-
-/// What is known about a model of a provider.
-pub type Models = fn(provider: &str, model: &str) -> Option<Model>;
 
 /// Whoever waits for an answer; the driver's own number.
 pub type Asker = u64;
@@ -65,6 +65,10 @@ pub type Run = u64;
 pub enum Effect {
     /// Ask the model, with `Conversation::prompt`.
     Generate {
+        run: Run,
+    },
+    /// Ask the model for a summary, with `Conversation::summary_prompt`.
+    Summarize {
         run: Run,
     },
     RunTool {
@@ -102,6 +106,8 @@ pub enum Answer {
     },
     /// The conversation is archived and nothing runs or waits in it any more.
     Archived,
+    /// The older part of the context is a summary now; else why not.
+    Compacted(Result<(), String>),
     /// There was nothing to stop.
     NothingRan,
 }
@@ -136,6 +142,12 @@ struct Work {
     run: Run,
     /// The request to the provider is open.
     upstream: bool,
+    /// The model has begun to answer in this step.
+    heard: bool,
+    /// Who was asked in this turn and failed before it began to answer.
+    tried: Vec<Target>,
+    /// Whether a summary was asked for in this turn: once is enough.
+    compacted: bool,
     /// The text or thinking part that grows.
     open: Option<OpenPart>,
     /// Parts that are complete and have no row of it yet.
@@ -158,6 +170,9 @@ impl Work {
             answer,
             run: 0,
             upstream: false,
+            heard: false,
+            tried: Vec::new(),
+            compacted: false,
             open: None,
             unsaved: Vec::new(),
             calls: Vec::new(),
@@ -228,6 +243,8 @@ pub struct Conversation {
     todos: Vec<Todo>,
     work: Option<Work>,
     next_run: Run,
+    /// A summary that is being written.
+    compaction: Option<compacting::Compaction>,
     /// Clients on this conversation that may answer approvals.
     answerers: usize,
     /// When the grace after the last of them left is over.
@@ -256,6 +273,7 @@ impl Conversation {
             todos: Vec::new(),
             work: None,
             next_run: 1,
+            compaction: None,
             answerers: 0,
             grace_until: None,
             exclusive: Vec::new(),
@@ -289,7 +307,7 @@ impl Conversation {
 
     /// Nothing runs, waits or is asked.
     pub fn is_idle(&self) -> bool {
-        self.live.is_empty()
+        self.live.is_empty() && self.compaction.is_none()
     }
 
     /// Turns that have not ended, by number.
@@ -443,6 +461,7 @@ impl Conversation {
     fn start_next(&mut self, out: &mut Outcome, source: &mut dyn Source) {
         if self.held
             || self.work.is_some()
+            || self.compaction.is_some()
             || self.settings.state != ConversationState::Active
             || self.current().is_some()
         {

@@ -158,6 +158,7 @@ fn write_turn(out: &mut Vec<u8>, event: &Event) {
                 answer_id: turn.answer.map(|a| a.to_string()),
                 model: Some(model.clone()),
                 provider: Some(provider.clone()),
+                routing_decision: turn.routing.as_deref().map(words::routing_decision),
             },
         ),
         Event::TurnEnded { turn, .. } => put(out, &words::turn_ended(turn)),

@@ -11,7 +11,7 @@ use crate::domain::conversation::{SettingsChange, StopKind};
 use crate::domain::ids::{ApprovalId, MessageId, NotAnId, PartId, ProjectId, TurnId};
 use crate::domain::message::Attachment;
 use crate::domain::settings::Todo;
-use crate::doors::words;
+use crate::doors::{acting, words};
 use crate::error::{Code, Fault};
 
 /// What one may ask at most, in bytes, of texts that are no message.
@@ -19,6 +19,8 @@ const NAME_BYTES: usize = 512;
 const KEY_BYTES: usize = 128;
 const TODOS: usize = 500;
 const ATTACHMENTS: usize = 32;
+const TAGS: usize = 32;
+const TAG_BYTES: usize = 64;
 
 /// Limits of configuration that decoding holds.
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +168,8 @@ pub fn decode(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command
         "projects" => projects(method, raw),
         "sessions" => sessions(method, raw),
         "messages" => messages(method, raw, limits),
-        "tools" | "approvals" | "todos" => work(method, raw),
+        "tools" | "approvals" | "todos" | "commands" => work(method, raw),
+        "skills" | "actions" => acts(method, raw),
         _ => catalog(method, raw),
     }
 }
@@ -220,6 +223,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 model: p.model,
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
+                tags: tags(p.tags)?.unwrap_or_default(),
                 channel: None,
                 entity: None,
                 alias: own_id(p.session_id.as_deref())?,
@@ -246,6 +250,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 model: p.model,
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
+                tags: tags(p.tags)?,
             };
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Change(change)))
         }
@@ -322,6 +327,15 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 None => Ok(Command::ApprovalList(page(p.cursor, p.limit)?)),
             }
         }
+        "commands.list" => {
+            let _: m::Empty = params(raw)?;
+            Ok(Command::CommandList)
+        }
+        "commands.execute" => {
+            let p: m::CommandExecute = params(raw)?;
+            let id = session(&p.session_id)?;
+            Ok(Command::Session(id, SessionCommand::Execute { command: p.command, args: p.args }))
+        }
         "todos.get" => {
             let p: m::SessionGet = params(raw)?;
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Todos))
@@ -331,6 +345,33 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             let id = session(&p.session_id)?;
             Ok(Command::Session(id, SessionCommand::TodosReplace(todos(p.todos)?)))
         }
+        _ => Err(unknown(method)),
+    }
+}
+
+fn acts(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
+    match method {
+        "skills.list" => {
+            let _: m::Empty = params(raw)?;
+            Ok(Command::SkillList)
+        }
+        "skills.execute" => {
+            let p: protocol::acting::SkillExecute = params(raw)?;
+            let once = once(p.idempotency_key.clone(), method, raw)?;
+            acting::skill_execute(p, once)
+        }
+        "actions.list" => {
+            let p: protocol::acting::ActionList = params(raw)?;
+            named("entityType", &p.entity_type)?;
+            Ok(Command::ActionList(p.entity_type))
+        }
+        "actions.preview" => acting::action_preview(params(raw)?),
+        "actions.execute" => {
+            let p: protocol::acting::ActionExecute = params(raw)?;
+            let once = once(p.idempotency_key.clone(), method, raw)?;
+            acting::action_execute(p, once)
+        }
+        "actions.undo" => acting::action_undo(params(raw)?),
         _ => Err(unknown(method)),
     }
 }
@@ -356,6 +397,23 @@ fn todos(list: Vec<m::TodoInput>) -> Result<Vec<Todo>, Fault> {
         todos.push(Todo { id, content: todo.content, state });
     }
     Ok(todos)
+}
+
+/// The tags of a session: each once, in their order.
+pub fn tags(list: Option<Vec<String>>) -> Result<Option<Vec<String>>, Fault> {
+    let Some(list) = list else { return Ok(None) };
+    let fits = |tag: &String| (1..=TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+    if list.len() > TAGS || !list.iter().all(fits) {
+        let wrong = format!("at most {TAGS}, each of 1 to {TAG_BYTES} bytes without control characters");
+        return Err(Fault::field("tags", wrong));
+    }
+    let mut tags: Vec<String> = Vec::with_capacity(list.len());
+    for tag in list {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(Some(tags))
 }
 
 fn decision(p: m::ToolDecision, approved: bool) -> Result<Command, Fault> {

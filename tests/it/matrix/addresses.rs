@@ -72,6 +72,9 @@ POST    /api/v1/approvals/{requestId}       tools.approve   question {"approved"
 GET     /api/v1/agents                      agents.list     -
 GET     /api/v1/agents/{agent}              agents.get      -
 GET     /api/v1/models                      models.list     -
+GET     /api/v1/commands                    commands.list   -
+POST    /api/v1/sessions/{sessionId}/commands commands.execute session {"command":"/status"}
+POST    /api/v1/routing/explain             routing.explain -  {"content":"x"}
 GET     /api/v1/tools                       tools.list      -
 GET     /api/v1/usage                       usage.get       -
 

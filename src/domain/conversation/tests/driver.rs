@@ -21,6 +21,8 @@ pub struct Driver {
     pub closing: Option<Run>,
     pub runs: BTreeSet<Run>,
     pub prompts: Vec<Prompt>,
+    /// What summaries were asked for with.
+    pub summaries: Vec<Prompt>,
     /// Tools that run.
     pub tools: BTreeSet<PartId>,
     /// Tools that were ever started.
@@ -60,6 +62,7 @@ impl Driver {
             closing: None,
             runs: BTreeSet::new(),
             prompts: Vec::new(),
+            summaries: Vec::new(),
             tools: BTreeSet::new(),
             ran: BTreeSet::new(),
             policies: BTreeMap::new(),
@@ -142,6 +145,11 @@ impl Driver {
                 invariants::prompt_is_valid(&prompt);
                 invariants::prompt_asks(self, &prompt);
                 self.prompts.push(prompt);
+            }
+            Effect::Summarize { run } => {
+                assert!(self.runs.insert(run), "a run's number is never used again");
+                assert_eq!(self.upstream.replace(run), None, "one request at a time");
+                self.summaries.push(self.conversation.summary_prompt().expect("something to summarize").1);
             }
             Effect::RunTool { call, input, .. } => {
                 let row = self.rows.call(call);
@@ -337,6 +345,30 @@ impl Driver {
     /// The provider's message is complete, with calls judged so.
     pub fn calls(&mut self, verdicts: Vec<Verdict>) {
         self.step_of(self.upstream.expect("a request is open"), Ok(StopReason::ToolUse), verdicts);
+    }
+
+    /// What came of a summary that was asked for.
+    pub fn summarized(&mut self, summary: Summary) {
+        let run = self.upstream.take().expect("a request is open");
+        let outcome = self.conversation.on_summary(run, summary, &mut self.clock);
+        self.perform(outcome);
+    }
+
+    pub fn compact(&mut self) -> Result<Asker, Fault> {
+        let asker = self.asker();
+        let result = self.unchanged(|d| d.conversation.compact(asker));
+        self.asked(asker, result)
+    }
+
+    pub fn clear(&mut self) -> Result<(), Fault> {
+        let outcome = self.unchanged(|d| d.conversation.clear(user("ann"), &mut d.clock))?;
+        self.perform(outcome);
+        Ok(())
+    }
+
+    /// The request fails.
+    pub fn fails(&mut self) {
+        self.step_of(self.upstream.expect("a request is open"), Err(broken()), Vec::new());
     }
 
     /// The model is done.

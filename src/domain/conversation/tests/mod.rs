@@ -6,6 +6,8 @@ mod invariants;
 mod store;
 
 mod approvals;
+mod choosing;
+mod compacting;
 mod info;
 mod machine;
 mod prompt;
@@ -19,6 +21,7 @@ use crate::domain::approval::Decision;
 use crate::domain::generation::{Model, ProviderFault, ProviderFaultKind, StopReason, StreamEvent, ThinkingLevel};
 use crate::domain::ids::{ConversationId, OrganizationId};
 use crate::domain::message::{Author, MessageState};
+use crate::domain::routing::{Catalog, Provider};
 use crate::domain::settings::Visibility;
 use crate::domain::tool_call::ToolCall;
 use crate::error::{Code, Fault};
@@ -59,6 +62,8 @@ fn settings() -> Settings {
         agent: "default".into(),
         model: None,
         thinking: Default::default(),
+        tags: Vec::new(),
+        context: Default::default(),
         channel: None,
         entity: None,
         next_turn_no: 1,
@@ -78,6 +83,10 @@ pub fn rules() -> Rules {
         tools: Vec::new(),
         busy: BusyPolicy::Queue,
         entity_types: Vec::new(),
+        suggested_prompts: Vec::new(),
+        context_url: None,
+        context_timeout: 1_000,
+        routing: true,
         default: true,
     };
     Rules {
@@ -86,20 +95,27 @@ pub fn rules() -> Rules {
         approval_grace: 10_000,
         queue_turns: 4,
         steps_per_turn: 5,
-        models: known,
+        routes: Routes { catalog: Arc::new(known()), ..Routes::default() },
     }
 }
 
 /// `demo-0` does not think; nobody knows anything of models of others.
-fn known(provider: &str, model: &str) -> Option<Model> {
-    let levels: &[ThinkingLevel] = if model == "demo-0" { &[ThinkingLevel::Off] } else { &ThinkingLevel::ALL };
-    (provider == "demo").then(|| Model {
-        id: model.to_owned(),
+fn known() -> Catalog {
+    let model = |id: &str, levels: &[ThinkingLevel]| Model {
+        id: id.to_owned(),
         context_window: 1_000,
         max_output: None,
         thinking: levels.to_vec(),
         price: None,
-    })
+    };
+    Catalog {
+        providers: vec![Provider {
+            name: "demo".into(),
+            default_model: "demo-1".into(),
+            models: vec![model("demo-0", &[ThinkingLevel::Off])],
+            others: model("", &ThinkingLevel::ALL),
+        }],
+    }
 }
 
 /// The verdict of a tool's table row; concurrent.
