@@ -18,7 +18,7 @@ use crate::domain::tool_call::{ToolCall, ToolCallState};
 use crate::domain::usage::Usage;
 
 pub const CONVERSATION: ConversationId = ConversationId(1);
-pub const SESSION: &str = "sess_00000000000000000000000000000001";
+pub const SESSION: &str = "sess_00000000000000000000000001";
 
 pub fn acme() -> OrganizationId {
     OrganizationId::parse("acme").expect("a name")
@@ -55,10 +55,10 @@ pub fn settings() -> Settings {
         agent: "assistant".into(),
         model: None,
         thinking: ThinkingLevel::Low,
-        channel: None,
-        entity: None,
         tags: Vec::new(),
         context: Default::default(),
+        channel: None,
+        entity: None,
         next_turn_no: 1,
         usage: Usage { input: 10, output: 5, cache_read: 3, cache_write: 2, cost: Some(1_500) },
         created_at: Timestamp(0),
@@ -75,10 +75,10 @@ pub fn turn(state: TurnState) -> Turn {
         answer: Some(MessageId(4)),
         user: ann(),
         model: None,
+        routing: None,
         steps: 1,
         usage: Usage::default(),
         retry_of: None,
-        routing: None,
         receipt: None,
         error: None,
         refusal: None,
