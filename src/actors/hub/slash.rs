@@ -253,8 +253,7 @@ impl At {
         if content.len() > limit {
             return Err(Fault::new(Code::TooLarge, format!("args: the prompt has more than {limit} bytes")));
         }
-        let new =
-            NewMessage { content, attachments: Vec::new(), model: None, yields: false, busy: None, once: None };
+        let new = NewMessage { content, attachments: Vec::new(), model: None, yields: false, busy: None, once: None };
         self.sent(SessionCommand::Send(new), "sent").await
     }
 
