@@ -300,6 +300,8 @@ pub struct Agent {
     pub suggested_prompts: Vec<String>,
     /// Empty: nobody is asked.
     pub context_url: String,
+    /// Each as `name: value`.
+    pub context_headers: Vec<String>,
     pub context_seconds: u64,
     pub routing: bool,
 }

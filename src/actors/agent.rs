@@ -11,6 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::persona::{Known, Persona};
 use super::spending::{Heard, Till};
 use super::with_kit;
 use crate::domain::conversation::{Refused, Run, Summary, ToolReport};
@@ -78,6 +79,8 @@ pub struct Generate {
     pub cancel: CancellationToken,
     /// It is for the hub's own use: reported once, when it is whole.
     pub summary: bool,
+    /// Who speaks, where its prompt has variables.
+    pub persona: Option<Persona>,
 }
 
 /// Run a tool.
@@ -99,11 +102,13 @@ pub struct AgentSession {
     conversation: Recipient<Report>,
     running: HashMap<PartId, CancellationToken>,
     upstream: Option<CancellationToken>,
+    /// What was asked about the entity, for the newest turn.
+    known: Known,
 }
 
 impl AgentSession {
     pub fn new(conversation: Recipient<Report>) -> Self {
-        Self { conversation, running: HashMap::new(), upstream: None }
+        Self { conversation, running: HashMap::new(), upstream: None, known: Known::default() }
     }
 }
 
@@ -129,10 +134,24 @@ impl Handler<Generate> for AgentSession {
 
     fn handle(&mut self, ask: Generate, _: &mut Self::Context) {
         let conversation = self.conversation.clone();
-        let Generate { run, provider, mut prompt, till, about, cancel, summary } = ask;
+        let Generate { run, provider, mut prompt, till, about, cancel, summary, persona } = ask;
+        let known = self.known.clone();
         self.upstream = Some(cancel.clone());
         actix_rt::spawn(async move {
             let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
+            if let Some(persona) = persona {
+                let filled = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => None,
+                    filled = persona.fill(&prompt, &known) => Some(filled),
+                };
+                let Some(filled) = filled else {
+                    let closed = Report::UpstreamClosed { run, at: SystemSource.now() };
+                    let _ = conversation.send(closed).await;
+                    return;
+                };
+                prompt.system = filled;
+            }
             let mut held = None;
             if let (Some(till), Some(provider)) = (till, &found) {
                 // Not cut off by a stop: what is held would never be settled.

@@ -15,6 +15,7 @@ pub mod connection;
 pub mod conversation;
 mod expiry;
 pub mod hub;
+mod persona;
 pub mod registry;
 pub mod spending;
 pub mod standing;
@@ -141,6 +142,8 @@ pub struct WorkerKit {
     pub tools: Tools,
     /// Of the actions that are somebody's endpoint, by their ids.
     pub calls: BTreeMap<String, Rc<ActionCalls>>,
+    /// Where agents ask what is known of an entity, by their names.
+    pub contexts: BTreeMap<String, HttpCall>,
 }
 
 /// The requests of an action.

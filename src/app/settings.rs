@@ -24,6 +24,9 @@ use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
 use crate::tuning::Tuning;
 
+/// Bytes of what is known of an entity; the rest is cut off.
+const CONTEXT_BYTES: usize = 64 << 10;
+
 /// Bytes of one conversation's ring.
 const SESSION_RING: usize = 256 << 10;
 
@@ -122,8 +125,6 @@ fn agents(config: &Config, skills: &[Arc<Skill>]) -> Vec<Arc<AgentProfile>> {
             },
             entity_types: agent.entity_types.clone(),
             suggested_prompts: agent.suggested_prompts.clone(),
-            context_url: Some(agent.context_url.clone()).filter(|url| !url.is_empty()),
-            context_timeout: agent.context_seconds.saturating_mul(1000),
             routing: agent.routing,
             default: name == Config::DEFAULT_AGENT,
         })
@@ -208,7 +209,12 @@ pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
         };
         tools.add(HttpTool::new(&settings, &secret, tls.clone())?.boxed())?;
     }
-    Ok(WorkerKit { providers: Providers::build(&list)?, tools, calls: calls(config, &tls)? })
+    Ok(WorkerKit {
+        providers: Providers::build(&list)?,
+        tools,
+        calls: calls(config, &tls)?,
+        contexts: contexts(config, &tls)?,
+    })
 }
 
 const BODY_KINDS: &str = "must be one of json, form, text";
@@ -230,6 +236,37 @@ fn call(request: &Request, private: &[String], (seconds, max_bytes): (u64, usize
         time_limit: Duration::from_secs(seconds),
         max_bytes,
     })
+}
+
+/// How what agents know of entities is asked for.
+fn contexts(
+    config: &Config,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<std::collections::BTreeMap<String, HttpCall>, Fault> {
+    let private = config.tools.get("http_fetch").map(|tool| tool.allow_private.clone()).unwrap_or_default();
+    let asked = config.agents.iter().filter(|(_, agent)| !agent.context_url.is_empty());
+    let call = |(name, agent): (&String, &crate::config::Agent)| {
+        let url =
+            agent.context_url.replace("{{entityType}}", "{{entity.type}}").replace("{{entityId}}", "{{entity.id}}");
+        let settings = CallSettings {
+            method: "GET".to_owned(),
+            url,
+            headers: agent.context_headers.clone(),
+            allow_private: private.clone(),
+            time_limit: Duration::from_secs(agent.context_seconds),
+            max_bytes: CONTEXT_BYTES,
+            ..CallSettings::default()
+        };
+        let call = HttpCall::new(&format!("agents.{name}.context"), &settings, &secret, tls.clone()).map_err(
+            |mut fault| {
+                // The keys of such a request are the agent's own, in one word.
+                fault.message = fault.message.replace(".context.", ".context_");
+                fault
+            },
+        )?;
+        Ok((name.clone(), call))
+    };
+    asked.map(call).collect()
 }
 
 /// The requests of the actions that are somebody's endpoint.

@@ -141,6 +141,9 @@ pub enum Command {
     SessionList {
         project: Option<ProjectId>,
         state: Option<ConversationState>,
+        /// Those about such an entity.
+        entity_type: Option<String>,
+        entity_id: Option<String>,
         search: Option<String>,
         page: PageRequest,
     },

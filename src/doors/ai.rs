@@ -49,7 +49,7 @@ struct ConversationIn {
 }
 
 /// What an event is about, in the words of the application around the hub.
-pub(super) fn entity(kind: Option<String>, id: Option<String>) -> Result<Option<Entity>, Fault> {
+pub fn entity(kind: Option<String>, id: Option<String>) -> Result<Option<Entity>, Fault> {
     rpc::named("entityType", &kind)?;
     rpc::named("entityId", &id)?;
     match (given(kind), given(id)) {

@@ -2,7 +2,7 @@
 //! query and body. Sending a message may also wait for the answer, or stream it.
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, Route, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, web};
 use protocol::{methods as m, model as w, rest as r};
 
 use super::described::Described;
@@ -199,11 +199,16 @@ pub(super) fn written(status: u16, request: &HttpRequest, reply: &Reply) -> Http
     rpc::result(&mut body, reply);
     let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
     let mut answer = HttpResponse::build(status);
-    if let Some(cursor) = next_cursor(reply) {
+    with_next(&mut answer, request, next_cursor(reply));
+    answer.content_type(header::ContentType::json()).body(body)
+}
+
+/// Says where the next page begins, if there is one.
+pub(super) fn with_next(answer: &mut HttpResponseBuilder, request: &HttpRequest, cursor: Option<&str>) {
+    if let Some(cursor) = cursor {
         answer.insert_header((header::LINK, format!("<{}>; rel=\"next\"", next_address(request, cursor))));
         answer.insert_header(("x-next-cursor", cursor));
     }
-    answer.content_type(header::ContentType::json()).body(body)
 }
 
 fn next_cursor(reply: &Reply) -> Option<&str> {

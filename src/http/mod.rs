@@ -1,6 +1,7 @@
 //! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
 
 mod acting;
+mod ai;
 mod api;
 mod around;
 mod browsers;

@@ -29,6 +29,9 @@ pub struct ConversationQuery {
     pub status: Option<ConversationState>,
     /// Only conversations of this owner.
     pub user: Option<UserId>,
+    /// Only those about such an entity.
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
     /// The last one of the page before.
     pub cursor: Option<ConversationId>,
     pub limit: usize,
@@ -65,6 +68,12 @@ fn list_conversations(
     }
     if let Some(user) = &q.user {
         query = query.filter(conversation::user_id.eq(user.to_string()));
+    }
+    if let Some(kind) = &q.entity_type {
+        query = query.filter(conversation::entity_type.eq(owned(kind)));
+    }
+    if let Some(id) = &q.entity_id {
+        query = query.filter(conversation::entity_id.eq(owned(id)));
     }
     if let Some(cursor) = q.cursor {
         query = query.filter(conversation::id.lt(cursor.to_string()));

@@ -6,6 +6,7 @@ mod support;
 
 mod administration;
 mod adversarial;
+mod agents;
 mod approvals;
 mod bad_frames;
 mod doors;

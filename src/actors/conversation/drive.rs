@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 use crate::actors::agent::{CancelTools, Generate, Previews, RunTool};
+use crate::actors::persona::Persona;
 use crate::actors::spending::Till;
 use crate::actors::with_kit;
 use crate::domain::conversation::{Answer, Effect, Outcome, Urgent, Verdict};
@@ -185,7 +186,8 @@ impl ConversationActor {
         let agent = live.agent.clone();
         let till = Till::of(&self.shared, || self.spender(None, &provider, &prompt.model));
         let Some(about) = self.tool_context() else { return };
-        agent.do_send(Generate { run, provider, prompt, till, about, cancel, summary: false });
+        let persona = self.persona();
+        agent.do_send(Generate { run, provider, prompt, till, about, cancel, summary: false, persona });
     }
 
     /// The same way as an answer, and paid for like one; but nobody hears it as it comes.
@@ -199,7 +201,25 @@ impl ConversationActor {
         let user = live.machine.current().map_or(owner, |turn| turn.user.clone());
         let till = Till::of(&self.shared, || self.spender(Some(&user), &provider, &prompt.model));
         let Some(about) = self.tool_context() else { return };
-        agent.do_send(Generate { run, provider, prompt, till, about, cancel, summary: true });
+        agent.do_send(Generate { run, provider, prompt, till, about, cancel, summary: true, persona: None });
+    }
+
+    /// Who speaks, where its system prompt has something to be filled in.
+    fn persona(&self) -> Option<Persona> {
+        let State::Live(live) = &self.state else { return None };
+        let agent = &live.machine.rules().agent;
+        let turn = live.machine.current()?;
+        let entity = live.machine.settings.entity.clone();
+        let template = agent.system.clone().unwrap_or_default();
+        (entity.is_some() || template.contains("{{")).then(|| Persona {
+            agent: agent.name.clone(),
+            template,
+            organization: self.place.0.clone(),
+            user: turn.user.clone(),
+            entity,
+            turn: turn.id,
+            request_id: turn.correlation_id.clone(),
+        })
     }
 
     /// For whom tools of the turn at work run.

@@ -130,9 +130,9 @@ impl LocalHub {
             Command::SessionOfEntity { entity, agent } => {
                 self.session_of_entity(&caller, entity, agent.as_deref()).await
             }
-            Command::SessionList { project, state, search, page } => match search {
+            Command::SessionList { project, state, entity_type, entity_id, search, page } => match search {
                 Some(text) => self.search_sessions(&caller, &text, page).await,
-                None => self.list_sessions(&caller, project, state, page).await,
+                None => self.list_sessions(&caller, (project, state), (entity_type, entity_id), page).await,
             },
             Command::ProjectCreate { name, once } => {
                 self.create_project(&caller, &name, once).await.map(Reply::Project)

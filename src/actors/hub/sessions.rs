@@ -209,14 +209,16 @@ impl LocalHub {
     pub(super) async fn list_sessions(
         &self,
         caller: &Caller,
-        project: Option<ProjectId>,
-        state: Option<ConversationState>,
+        (project, state): (Option<ProjectId>, Option<ConversationState>),
+        (entity_type, entity_id): (Option<String>, Option<String>),
         page: PageRequest,
     ) -> Result<Reply, Fault> {
         let cursor = page.cursor.as_deref().map(ConversationId::parse).transpose();
         let query = ConversationQuery {
             project,
             status: state,
+            entity_type,
+            entity_id,
             cursor: cursor.map_err(|_| Fault::field("cursor", "not one that the hub gave"))?,
             ..self.own_sessions(caller, page.limit)
         };
@@ -233,6 +235,8 @@ impl LocalHub {
             project: None,
             status: None,
             user: None,
+            entity_type: None,
+            entity_id: None,
             cursor: None,
             limit,
         }

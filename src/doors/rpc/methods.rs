@@ -236,7 +236,14 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             let state = p.state.map(words::session_state_in);
             // An empty form field looks for nothing in particular.
             let search = p.q.filter(|text| !text.trim().is_empty());
-            Ok(Command::SessionList { project, state, search, page: page(p.cursor, p.limit)? })
+            Ok(Command::SessionList {
+                project,
+                state,
+                entity_type: None,
+                entity_id: None,
+                search,
+                page: page(p.cursor, p.limit)?,
+            })
         }
         "sessions.get" => of(SessionCommand::Get),
         "sessions.update" => {

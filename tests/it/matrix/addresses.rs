@@ -74,6 +74,20 @@ GET     /api/v1/agents/{agent}              agents.get      -
 GET     /api/v1/models                      models.list     -
 GET     /api/v1/commands                    commands.list   -
 POST    /api/v1/sessions/{sessionId}/commands commands.execute session {"command":"/status"}
+GET     /api/v1/ai/conversations            sessions.list   -
+POST    /api/v1/ai/conversations            sessions.create -  {"title":"matrix"}
+GET     /api/v1/ai/conversations/search     sessions.list   -+partial
+GET     /api/v1/ai/conversations/{sessionId} sessions.get   session
+PATCH   /api/v1/ai/conversations/{sessionId} sessions.update session {"title":"seen"}
+POST    /api/v1/ai/conversations/{sessionId}/pause   sessions.pause  session
+POST    /api/v1/ai/conversations/{sessionId}/resume  sessions.resume session
+POST    /api/v1/ai/conversations/{sessionId}/stop    messages.stop   session
+POST    /api/v1/ai/conversations/{sessionId}/abort   messages.abort  session
+POST    /api/v1/ai/conversations/{sessionId}/archive sessions.archive session
+DELETE  /api/v1/ai/conversations/{sessionId} sessions.delete session
+GET     /api/v1/ai/agents                   agents.list     -
+GET     /api/v1/ai/agents/{agent}/suggestions agents.get    -
+GET     /api/v1/ai/usage                    usage.get       -
 POST    /api/v1/routing/explain             routing.explain -  {"content":"x"}
 GET     /api/v1/tools                       tools.list      -
 GET     /api/v1/usage                       usage.get       -

@@ -84,8 +84,6 @@ pub fn rules() -> Rules {
         busy: BusyPolicy::Queue,
         entity_types: Vec::new(),
         suggested_prompts: Vec::new(),
-        context_url: None,
-        context_timeout: 1_000,
         routing: true,
         default: true,
     };
