@@ -1,10 +1,12 @@
 //! What can be set, where it came from, and whether it makes sense. The defaults stand in `config.default.toml` alone.
 
+mod acting;
 mod checks;
 mod identity;
 mod layers;
 mod live;
 mod print;
+mod routing;
 mod runtime;
 mod spending;
 
@@ -19,10 +21,12 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::channel::{ChannelKind, ChannelKinds};
 use crate::domain::tool_call::ToolPolicy;
 
+pub use acting::{Action, Request, Skills};
 pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, environment, load};
 pub use live::Live;
 pub use print::print;
+pub use routing::{Command, Context, Routing, RoutingRule};
 pub use runtime::{Adopted, Patched, Stored, changeable};
 pub use spending::{Budget, Prices, Spending};
 
@@ -57,6 +61,11 @@ pub struct Config {
     pub budgets: BTreeMap<String, Budget>,
     pub agents: BTreeMap<String, Agent>,
     pub tools: BTreeMap<String, Tool>,
+    pub actions: BTreeMap<String, Action>,
+    pub skills: Skills,
+    pub routing: Routing,
+    pub context: Context,
+    pub commands: BTreeMap<String, Command>,
     pub log: Log,
 }
 
@@ -287,6 +296,14 @@ pub struct Agent {
     pub system: String,
     pub tools: Vec<String>,
     pub busy: Busy,
+    pub entity_types: Vec<String>,
+    pub suggested_prompts: Vec<String>,
+    /// Empty: nobody is asked.
+    pub context_url: String,
+    /// Each as `name: value`.
+    pub context_headers: Vec<String>,
+    pub context_seconds: u64,
+    pub routing: bool,
 }
 
 /// What happens to a message while a turn runs.
@@ -305,9 +322,23 @@ pub struct Tool {
     /// `http_fetch` only.
     #[serde(default)]
     pub allow_hosts: Vec<String>,
-    /// `http_fetch` only.
+    /// `http_fetch` and those of kind `http`.
     #[serde(default)]
     pub allow_private: Vec<String>,
+    /// Empty for the hub's own; `http` for somebody's endpoint, as all that follows.
+    #[serde(default)]
+    pub kind: String,
+    #[serde(default)]
+    pub description: String,
+    /// JSON text.
+    #[serde(default)]
+    pub input_schema: String,
+    #[serde(default)]
+    pub time_seconds: u64,
+    #[serde(default)]
+    pub max_bytes: usize,
+    #[serde(default)]
+    pub request: Request,
 }
 
 fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ToolPolicy, D::Error> {

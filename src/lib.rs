@@ -14,6 +14,7 @@ pub mod framing;
 pub mod http;
 pub mod limits;
 pub mod providers;
+pub mod skills;
 pub mod store;
 pub mod telemetry;
 pub mod tools;

@@ -37,8 +37,8 @@ const BY_ALL: [&str; 3] = ["error", "config", "telemetry"];
 /// Within `actors`, file by file: of the room's own list, and of each other.
 const WITHIN_ACTORS: &str = "
 actors → domain, fanout, providers, store, tools
-actors::agent → actors, actors::spending, domain, providers, tools
-actors::conversation → actors, actors::agent, actors::registry, actors::spending, domain, failpoint, fanout, store, tools, transport
+actors::agent → actors, actors::persona, actors::spending, domain, providers, tools
+actors::conversation → actors, actors::agent, actors::registry, actors::persona, actors::spending, domain, failpoint, fanout, store, tools, transport
 actors::registry → actors, actors::conversation, domain
 actors::hub → actors, actors::conversation, actors::registry, actors::standing, domain, doors, fanout, providers, store, tools, transport, crates/protocol
 actors::connection → actors, actors::expiry, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
@@ -46,6 +46,7 @@ actors::expiry → domain, transport
 actors::standing → actors::expiry, domain, fanout, transport
 actors::spending → actors, actors::conversation, domain, providers, store
 actors::underway → domain
+actors::persona → actors, domain
 ";
 
 /// Crates that only these rooms may use: what is not listed may be used by all.

@@ -15,6 +15,8 @@ mod changes;
 mod devices;
 #[path = "store/disk.rs"]
 mod disk;
+#[path = "store/entities.rs"]
+mod entities;
 #[path = "store/ground.rs"]
 mod ground;
 #[path = "store/hub_settings.rs"]

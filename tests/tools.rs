@@ -8,7 +8,7 @@ mod http_fetch;
 #[path = "tools/small.rs"]
 mod small;
 
-use switchboard::domain::ids::{OrganizationId, Timestamp, UserId};
+use switchboard::domain::ids::{ConversationId, OrganizationId, Timestamp, UserId};
 use switchboard::tools::ToolContext;
 
 fn context() -> ToolContext {
@@ -17,6 +17,7 @@ fn context() -> ToolContext {
         request_id: "req-1".into(),
         organization: OrganizationId::parse("org").expect("a name"),
         user: UserId::parse("user").expect("a name"),
+        conversation: ConversationId(7),
         cancel: Default::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! The agent session: drives one provider stream and the tools of one conversation.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use futures_util::{FutureExt, StreamExt};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::persona::{Known, Persona};
 use super::spending::{Heard, Till};
 use super::with_kit;
-use crate::domain::conversation::{Refused, Run, ToolReport};
+use crate::domain::conversation::{Refused, Run, Summary, ToolReport};
 use crate::domain::generation::{Prompt, ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
 use crate::domain::ids::{PartId, Source, SystemSource, Timestamp};
 use crate::providers::EventStream;
@@ -25,6 +27,9 @@ const BATCH: usize = 64;
 /// How long a provider may take to end its stream after the answer is whole.
 const AFTERMATH: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// What calls of a step would do, where that took a look outside: the tool, its input, and what was seen.
+pub type Previews = Vec<(String, Value, Result<String, String>)>;
+
 /// What an agent session tells its conversation.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -36,11 +41,17 @@ pub enum Report {
     StepEnded {
         run: Run,
         end: Result<StopReason, ProviderFault>,
+        previews: Previews,
     },
     /// The request was not made.
     Refused {
         run: Run,
         refused: Refused,
+    },
+    /// A summary, whole.
+    Summarized {
+        run: Run,
+        summary: Summary,
     },
     /// The request was cancelled, and its connection is closed.
     UpstreamClosed {
@@ -62,8 +73,14 @@ pub struct Generate {
     pub prompt: Prompt,
     /// Where budgets apply.
     pub till: Option<Till>,
+    /// For a look at what its calls would do.
+    pub about: ToolContext,
     /// Fired by the conversation: the upstream is closed at once.
     pub cancel: CancellationToken,
+    /// It is for the hub's own use: reported once, when it is whole.
+    pub summary: bool,
+    /// Who speaks, where its prompt has variables.
+    pub persona: Option<Persona>,
 }
 
 /// Run a tool.
@@ -85,11 +102,13 @@ pub struct AgentSession {
     conversation: Recipient<Report>,
     running: HashMap<PartId, CancellationToken>,
     upstream: Option<CancellationToken>,
+    /// What was asked about the entity, for the newest turn.
+    known: Known,
 }
 
 impl AgentSession {
     pub fn new(conversation: Recipient<Report>) -> Self {
-        Self { conversation, running: HashMap::new(), upstream: None }
+        Self { conversation, running: HashMap::new(), upstream: None, known: Known::default() }
     }
 }
 
@@ -115,24 +134,48 @@ impl Handler<Generate> for AgentSession {
 
     fn handle(&mut self, ask: Generate, _: &mut Self::Context) {
         let conversation = self.conversation.clone();
-        let Generate { run, provider, mut prompt, till, cancel } = ask;
+        let Generate { run, provider, mut prompt, till, about, cancel, summary, persona } = ask;
+        let known = self.known.clone();
         self.upstream = Some(cancel.clone());
         actix_rt::spawn(async move {
             let found = with_kit(|kit| kit.providers.get(&provider)).flatten();
+            if let Some(persona) = persona {
+                let filled = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => None,
+                    filled = persona.fill(&prompt, &known) => Some(filled),
+                };
+                let Some(filled) = filled else {
+                    let closed = Report::UpstreamClosed { run, at: SystemSource.now() };
+                    let _ = conversation.send(closed).await;
+                    return;
+                };
+                prompt.system = filled;
+            }
             let mut held = None;
             if let (Some(till), Some(provider)) = (till, &found) {
                 // Not cut off by a stop: what is held would never be settled.
                 match till.hold(&**provider, &mut prompt).await {
                     Ok(hold) => held = Some(hold),
                     Err(refused) => {
-                        let _ = conversation.send(Report::Refused { run, refused }).await;
+                        let report = match summary {
+                            true => Report::Summarized { run, summary: Err(refused.why) },
+                            false => Report::Refused { run, refused },
+                        };
+                        let _ = conversation.send(report).await;
                         return;
                     }
                 }
             }
-            let (said, name) = (conversation.clone(), provider.clone());
+            let name = provider.clone();
+            let text = Rc::new(RefCell::new(String::new()));
+            let said = match summary {
+                true => Ear::Summary(text.clone()),
+                false => Ear::Conversation(conversation.clone()),
+            };
             let heard = Rc::new(Cell::new(Heard::default()));
             let ear = heard.clone();
+            let asked = Rc::new(RefCell::new(Vec::new()));
             let generation = async move {
                 let Some(provider) = found else {
                     return Err(internal(&format!("no provider is named {name}")));
@@ -141,7 +184,9 @@ impl Handler<Generate> for AgentSession {
                 let stream = provider.stream(prompt).await?;
                 let seconds = begun.elapsed().as_secs_f64();
                 metrics::histogram!(telemetry::FIRST_TOKEN_SECONDS, "provider" => name).record(seconds);
-                relay(run, stream, &said, &ear).await
+                let reason = relay(run, stream, &said, (&ear, &asked)).await?;
+                let asked = asked.take();
+                Ok((reason, preview(asked, &about).await))
             };
             // A provider that panics ends its step, not the hub.
             let generation = AssertUnwindSafe(generation).catch_unwind();
@@ -163,7 +208,13 @@ impl Handler<Generate> for AgentSession {
             }
             let report = match end {
                 None => Report::UpstreamClosed { run, at: SystemSource.now() },
-                Some(end) => Report::StepEnded { run, end },
+                Some(end) if summary => {
+                    let usage = heard.get().usage.unwrap_or_default();
+                    let summary = end.map(|_| (text.take(), usage)).map_err(|fault| fault.message);
+                    Report::Summarized { run, summary }
+                }
+                Some(Ok((reason, previews))) => Report::StepEnded { run, end: Ok(reason), previews },
+                Some(Err(fault)) => Report::StepEnded { run, end: Err(fault), previews: Vec::new() },
             };
             let _ = conversation.send(report).await;
         });
@@ -175,8 +226,8 @@ impl Handler<Generate> for AgentSession {
 async fn relay(
     run: Run,
     stream: EventStream,
-    conversation: &Recipient<Report>,
-    heard: &Cell<Heard>,
+    said: &Ear,
+    (heard, asked): (&Cell<Heard>, &RefCell<Vec<(String, Value)>>),
 ) -> Result<StopReason, ProviderFault> {
     let mut chunks = stream.ready_chunks(BATCH);
     let mut reason = None;
@@ -188,6 +239,9 @@ async fn relay(
                 Ok(StreamEvent::Ended(end)) => reason = Some(end),
                 Ok(event) => {
                     heard.set(heard.get().and(&event));
+                    if let StreamEvent::ToolCall { name, input, .. } = &event {
+                        asked.borrow_mut().push((name.clone(), input.clone()));
+                    }
                     join(&mut events, event);
                 }
                 Err(error) => {
@@ -196,9 +250,7 @@ async fn relay(
                 }
             }
         }
-        if !events.is_empty() && conversation.send(Report::Said { run, events }).await.is_err() {
-            return Err(internal("the conversation is gone"));
-        }
+        said.hear(run, events).await?;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -210,6 +262,44 @@ async fn relay(
         }
     }
     Err(internal("the provider's stream ended without a reason"))
+}
+
+/// Looks at what calls would do that are to be shown to a human, all at once.
+async fn preview(asked: Vec<(String, Value)>, about: &ToolContext) -> Previews {
+    let look = |(tool, input): (String, Value)| {
+        let found = with_kit(|kit| kit.tools.get(&tool)).flatten()?;
+        let seen = found.preview(&input, about.clone())?;
+        Some(async move { (tool, input, seen.await) })
+    };
+    futures_util::future::join_all(asked.into_iter().filter_map(look)).await
+}
+
+/// Who hears what a model says.
+enum Ear {
+    Conversation(Recipient<Report>),
+    /// Kept until it is whole.
+    Summary(Rc<RefCell<String>>),
+}
+
+impl Ear {
+    async fn hear(&self, run: Run, events: Vec<StreamEvent>) -> Result<(), ProviderFault> {
+        match self {
+            _ if events.is_empty() => Ok(()),
+            Self::Conversation(conversation) => {
+                let heard = conversation.send(Report::Said { run, events }).await;
+                heard.map_err(|_| internal("the conversation is gone"))
+            }
+            Self::Summary(text) => {
+                let mut text = text.borrow_mut();
+                events.iter().for_each(|event| {
+                    if let StreamEvent::Text(more) = event {
+                        text.push_str(more);
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Text that came in one read is one delta.

@@ -151,7 +151,8 @@ impl ConnectionActor {
 
     /// Refuses a message that is one too many of its user over sockets.
     fn may_send(&self, command: &Command) -> Result<(), Fault> {
-        let sends = matches!(command, Command::Session(_, SessionCommand::Send(_) | SessionCommand::Retry { .. }));
+        let sends = matches!(command, Command::Session(_, command) if command.asks_model());
+        let sends = sends || matches!(command, Command::SkillExecute { .. });
         if sends { self.kit.limits.message(&self.caller.principal, Via::Socket) } else { Ok(()) }
     }
 
@@ -350,7 +351,8 @@ impl ConnectionActor {
             let limits = rpc::Limits { message_bytes: self.kit.settings.message_bytes };
             rpc::content(&frame.content, &attachments, limits)?;
             let session = frame.session_id.map(|id| rpc::session(&id)).transpose()?;
-            let new = NewMessage { content: frame.content, attachments, model: None, busy: None, once: None };
+            let new =
+                NewMessage { content: frame.content, attachments, model: None, yields: false, busy: None, once: None };
             self.kit.limits.message(&self.caller.principal, Via::Socket)?;
             Ok((session, new))
         });

@@ -9,32 +9,42 @@
 //!
 //! An actor only performs what the pure machines in `domain` decided. A delivery is never an actor message.
 
+pub mod acting;
 pub mod agent;
 pub mod connection;
 pub mod conversation;
 mod expiry;
 pub mod hub;
+mod persona;
 pub mod registry;
 pub mod spending;
 pub mod standing;
 mod underway;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::config::Live;
+use crate::domain::action::Action;
 use crate::domain::admin::Reloaded;
 use crate::domain::agent::AgentProfile;
 use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
 use crate::domain::policy::Operation;
+use crate::domain::routing::{self, Catalog, ContextRules, Routes, Routing};
+use crate::domain::skill::Skill;
+use crate::domain::slash::Template;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
 use crate::store::Store;
 use crate::tools::Tools;
+use crate::tools::http_call::HttpCall;
 
 /// What configuration says about the hub's work.
 #[derive(Debug, Clone)]
@@ -55,11 +65,28 @@ pub struct HubSettings {
     pub requests_in_flight: usize,
     pub message_bytes: usize,
     pub spending: Arc<spending::SpendingRules>,
+    pub routing: Arc<Routing>,
+    pub context: ContextRules,
+    /// Slash commands from configuration.
+    pub templates: Vec<Template>,
+    /// In the order of their ids, as the next ones.
+    pub actions: Vec<Arc<Action>>,
+    pub skills: Vec<Arc<Skill>>,
+    /// For one skill.
+    pub skill_time: Duration,
 }
 
 impl HubSettings {
     pub fn agent(&self, name: &str) -> Option<&Arc<AgentProfile>> {
         self.agents.iter().find(|a| a.name == name)
+    }
+
+    pub fn action(&self, id: &str) -> Option<&Arc<Action>> {
+        self.actions.iter().find(|action| action.id == id)
+    }
+
+    pub fn skill(&self, id: &str) -> Option<&Arc<Skill>> {
+        self.skills.iter().find(|skill| skill.id == id)
     }
 
     pub fn default_agent(&self) -> Option<&Arc<AgentProfile>> {
@@ -74,7 +101,22 @@ impl HubSettings {
             approval_grace: self.approval_grace,
             queue_turns: self.queue_turns,
             steps_per_turn: self.steps_per_turn,
+            routes: Routes { routing: self.routing.clone(), catalog: catalog(), context: self.context },
         })
+    }
+
+    /// The agent of that name, else the one that serves that kind of entity, else the default one.
+    ///
+    /// # Errors
+    /// `bad_request` where none has the name.
+    pub fn agent_for(&self, name: Option<&str>, entity: Option<&str>) -> Result<&Arc<AgentProfile>, Fault> {
+        if let Some(name) = name {
+            return self.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"));
+        }
+        let serves =
+            |agent: &&Arc<AgentProfile>| entity.is_some_and(|kind| agent.entity_types.iter().any(|k| k == kind));
+        let serving = self.agents.iter().find(serves).or_else(|| self.default_agent());
+        serving.ok_or_else(|| Fault::unavailable("no agent is configured"))
     }
 }
 
@@ -98,15 +140,43 @@ pub type Refused = Arc<dyn Fn(&Caller, Operation, &Fault) + Send + Sync>;
 pub struct WorkerKit {
     pub providers: Providers,
     pub tools: Tools,
+    /// Of the actions that are somebody's endpoint, by their ids.
+    pub calls: BTreeMap<String, Rc<ActionCalls>>,
+    /// Where agents ask what is known of an entity, by their names.
+    pub contexts: BTreeMap<String, HttpCall>,
+}
+
+/// The requests of an action.
+pub struct ActionCalls {
+    pub execute: HttpCall,
+    pub preview: Option<HttpCall>,
+    pub undo: Option<HttpCall>,
 }
 
 thread_local! {
     static KIT: RefCell<Option<WorkerKit>> = const { RefCell::new(None) };
+    static CATALOG: RefCell<Arc<Catalog>> = RefCell::default();
 }
 
 /// Equips this worker's thread. Called once, before it accepts.
 pub fn equip(kit: WorkerKit) {
+    CATALOG.set(Arc::new(Catalog { providers: kit.providers.iter().map(|provider| known(&**provider)).collect() }));
     KIT.set(Some(kit));
+}
+
+/// What a provider tells of its models. A name that no model has shows what is assumed of all others.
+fn known(provider: &dyn crate::providers::Provider) -> routing::Provider {
+    routing::Provider {
+        name: provider.name().to_owned(),
+        default_model: provider.default_model().to_owned(),
+        models: provider.models().to_vec(),
+        others: provider.model(""),
+    }
+}
+
+/// The models of this worker's providers; none on a thread that is no worker.
+pub fn catalog() -> Arc<Catalog> {
+    CATALOG.with_borrow(Arc::clone)
 }
 
 /// Uses this worker's kit. `None` on a thread that is no worker.

@@ -205,7 +205,7 @@ impl Held {
 }
 
 /// The answer to whoever asked.
-fn over_budget(refusal: &Refusal) -> Fault {
+pub(super) fn over_budget(refusal: &Refusal) -> Fault {
     metrics::counter!(telemetry::LIMITED, "budget" => "spending").increment(1);
     refusal.fault(SystemSource.now())
 }

@@ -21,7 +21,7 @@ use crate::actors::connection::ConnectionKit;
 use crate::actors::conversation::{ConversationActor, Drain};
 use crate::actors::hub::LocalHub;
 use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStarted};
-use crate::actors::{Shared, equip};
+use crate::actors::{Shared, acting, equip};
 use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
 use crate::config::{Config, Live, LlmApi, Loaded};
@@ -154,10 +154,13 @@ struct Hubs {
 }
 
 impl Hubs {
+    fn hub(&self, worker: usize) -> LocalHub {
+        LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker)
+    }
+
     fn kit(&self) -> Rc<ConnectionKit> {
         let worker = transport::current_worker().unwrap_or_default();
-        let hub: Rc<dyn Hub> =
-            Rc::new(LocalHub::new(self.shared.clone(), self.registry.clone(), self.directory.clone(), worker));
+        let hub: Rc<dyn Hub> = Rc::new(self.hub(worker));
         let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.get());
         Rc::new(ConnectionKit { hub, workers, settings, limits: self.limits.clone() })
     }
@@ -202,7 +205,15 @@ fn listen(
         let (config, hubs) = (config.clone(), hubs.clone());
         move |worker: usize| {
             match settings::kit(&config) {
-                Ok(kit) => equip(kit),
+                Ok(mut kit) => {
+                    let hub = hubs.hub(worker);
+                    for tool in acting::tools(&hub) {
+                        if let Err(fault) = kit.tools.add(tool) {
+                            tracing::error!(%fault, "a worker has no tool for an action or a skill");
+                        }
+                    }
+                    equip(kit);
+                }
                 Err(fault) => tracing::error!(%fault, "a worker has no providers and tools"),
             }
             fanout::start(hubs.shared.workers.clone(), worker);

@@ -1,23 +1,31 @@
 //! From configuration to what each part is given.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::actors::spending::SpendingRules;
-use crate::actors::{HubSettings, Reload, WorkerKit};
-use crate::config::{Busy, Config, ConfigError, Live, LlmApi};
+use crate::actors::{ActionCalls, HubSettings, Reload, WorkerKit};
+use crate::config::{Busy, Config, ConfigError, Live, LlmApi, Request};
+use crate::domain::action;
 use crate::domain::agent::{AgentProfile, BusyPolicy};
+use crate::domain::skill::{self, Skill};
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Pool, PresenceRules, RingLimits};
 use crate::limits::Limits;
 use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, TransportSettings, http};
 use crate::telemetry;
+use crate::tools::http_call::{BodyKind, CallSettings, HttpCall};
+use crate::tools::http_tool::{HttpTool, HttpToolSettings};
 use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
 use crate::tuning::Tuning;
+
+/// Bytes of what is known of an entity; the rest is cut off.
+const CONTEXT_BYTES: usize = 64 << 10;
 
 /// Bytes of one conversation's ring.
 const SESSION_RING: usize = 256 << 10;
@@ -49,8 +57,12 @@ pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
         total_bytes: channels.total_bytes,
         pool: Pool::Channels,
     };
+    let (skills, left_out) = crate::skills::read(&config.skills_folder());
+    for sentence in left_out {
+        tracing::warn!("{sentence}");
+    }
     Ok(HubSettings {
-        agents: agents(config),
+        agents: agents(config, &skills),
         approval_timeout: millis(config.approvals.timeout_seconds),
         approval_grace: millis(config.approvals.grace_seconds),
         queue_turns: limits.queue_turns,
@@ -62,6 +74,12 @@ pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
         requests_in_flight: limits.requests_in_flight,
         message_bytes: limits.message_bytes,
         spending: Arc::new(spending),
+        routing: Arc::new(config.routing_rules()?),
+        context: config.context_rules(),
+        templates: config.templates(),
+        actions: config.action_rules()?.into_iter().map(Arc::new).collect(),
+        skills,
+        skill_time: Duration::from_secs(config.skills.time_seconds),
     })
 }
 
@@ -91,8 +109,7 @@ fn millis(seconds: u64) -> i64 {
     i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
-fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
-    let policy = |name: &str| config.tools.get(name).map_or(ToolPolicy::Ask, |tool| tool.policy);
+fn agents(config: &Config, skills: &[Arc<Skill>]) -> Vec<Arc<AgentProfile>> {
     let profile = |(name, agent): (&String, &crate::config::Agent)| {
         Arc::new(AgentProfile {
             name: name.clone(),
@@ -100,16 +117,45 @@ fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
             provider: config.provider_of(agent).to_owned(),
             model: config.model_of(agent).to_owned(),
             system: Some(agent.system.clone()).filter(|text| !text.is_empty()),
-            tools: agent.tools.iter().map(|tool| (tool.clone(), policy(tool))).collect(),
+            tools: tools_of(config, agent, skills),
             busy: match agent.busy {
                 Busy::Queue => BusyPolicy::Queue,
                 Busy::Interrupt => BusyPolicy::Interrupt,
                 Busy::Reject => BusyPolicy::Reject,
             },
+            entity_types: agent.entity_types.clone(),
+            suggested_prompts: agent.suggested_prompts.clone(),
+            routing: agent.routing,
             default: name == Config::DEFAULT_AGENT,
         })
     };
     config.agents.iter().map(profile).collect()
+}
+
+/// The tools of an agent with their policies; `action_*` and `skill_*` are all of them. A policy that is set for a tool
+/// by its name beats the one of its kind.
+fn tools_of(config: &Config, agent: &crate::config::Agent, skills: &[Arc<Skill>]) -> Vec<(String, ToolPolicy)> {
+    let set = |tool: &str| config.tools.get(tool).map(|tool| tool.policy);
+    let actions = || config.actions.iter().map(|(id, action)| (format!("{}{id}", action::TOOL), action.policy));
+    let skills = || skills.iter().map(|skill| (skill.tool_name(), ToolPolicy::Allow));
+    let mut all: Vec<(String, ToolPolicy)> = Vec::new();
+    for named in &agent.tools {
+        let meant: Vec<(String, ToolPolicy)> = match named.strip_suffix('*') {
+            Some(action::TOOL) => actions().collect(),
+            Some(skill::TOOL) => skills().collect(),
+            _ => match actions().chain(skills()).find(|(tool, _)| tool == named) {
+                Some(known) => vec![known],
+                None => vec![(named.clone(), ToolPolicy::Ask)],
+            },
+        };
+        for (tool, policy) in meant {
+            if !all.iter().any(|(known, _)| *known == tool) {
+                let policy = set(&tool).unwrap_or(policy);
+                all.push((tool, policy));
+            }
+        }
+    }
+    all
 }
 
 /// How often the sessions of another application are asked about that sockets are open with: what is remembered of
@@ -151,8 +197,104 @@ pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
         fetch.hosts = tool.allow_hosts.clone();
         fetch.allow_private = tool.allow_private.clone();
     }
-    let tools = Tools::build(&ToolSettings { http_fetch: fetch, tls: http::tls(&[])? })?;
-    Ok(WorkerKit { providers: Providers::build(&list)?, tools })
+    let tls = http::tls(&[])?;
+    let mut tools = Tools::build(&ToolSettings { http_fetch: fetch, tls: tls.clone() })?;
+    for (name, tool) in config.tools.iter().filter(|(_, tool)| tool.is_http()) {
+        let settings = HttpToolSettings {
+            name: name.clone(),
+            description: tool.description.clone(),
+            input_schema: tool.input_schema.clone(),
+            request: call(&tool.request, &tool.allow_private, (tool.time_seconds, tool.max_bytes))
+                .ok_or_else(|| Fault::field(&format!("tools.{name}.request.body_kind"), BODY_KINDS))?,
+        };
+        tools.add(HttpTool::new(&settings, &secret, tls.clone())?.boxed())?;
+    }
+    Ok(WorkerKit {
+        providers: Providers::build(&list)?,
+        tools,
+        calls: calls(config, &tls)?,
+        contexts: contexts(config, &tls)?,
+    })
+}
+
+const BODY_KINDS: &str = "must be one of json, form, text";
+
+/// A secret of the environment.
+fn secret(name: &str) -> Option<SecretString> {
+    std::env::var(name).ok().map(Into::into)
+}
+
+fn call(request: &Request, private: &[String], (seconds, max_bytes): (u64, usize)) -> Option<CallSettings> {
+    let kind = BodyKind::ALL.iter().find(|(word, _)| *word == request.body_kind);
+    Some(CallSettings {
+        method: request.method.clone(),
+        url: request.url.clone(),
+        headers: request.headers.clone(),
+        body: request.body.clone(),
+        body_kind: kind.map(|(_, kind)| *kind)?,
+        allow_private: private.to_vec(),
+        time_limit: Duration::from_secs(seconds),
+        max_bytes,
+    })
+}
+
+/// How what agents know of entities is asked for.
+fn contexts(
+    config: &Config,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<std::collections::BTreeMap<String, HttpCall>, Fault> {
+    let private = config.tools.get("http_fetch").map(|tool| tool.allow_private.clone()).unwrap_or_default();
+    let asked = config.agents.iter().filter(|(_, agent)| !agent.context_url.is_empty());
+    let call = |(name, agent): (&String, &crate::config::Agent)| {
+        let url =
+            agent.context_url.replace("{{entityType}}", "{{entity.type}}").replace("{{entityId}}", "{{entity.id}}");
+        let settings = CallSettings {
+            method: "GET".to_owned(),
+            url,
+            headers: agent.context_headers.clone(),
+            allow_private: private.clone(),
+            time_limit: Duration::from_secs(agent.context_seconds),
+            max_bytes: CONTEXT_BYTES,
+            ..CallSettings::default()
+        };
+        let call = HttpCall::new(&format!("agents.{name}.context"), &settings, &secret, tls.clone()).map_err(
+            |mut fault| {
+                // The keys of such a request are the agent's own, in one word.
+                fault.message = fault.message.replace(".context.", ".context_");
+                fault
+            },
+        )?;
+        Ok((name.clone(), call))
+    };
+    asked.map(call).collect()
+}
+
+/// The requests of the actions that are somebody's endpoint.
+fn calls(
+    config: &Config,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<std::collections::BTreeMap<String, Rc<ActionCalls>>, Fault> {
+    let mut all = std::collections::BTreeMap::new();
+    for (id, action) in config.actions.iter().filter(|(_, action)| action.kind == "http") {
+        let one = |part: &str, request: &Request| {
+            let key = format!("actions.{id}.{part}");
+            let bounds = (action.time_seconds, action.max_bytes);
+            let settings = call(request, &action.allow_private, bounds)
+                .ok_or_else(|| Fault::field(&format!("{key}.body_kind"), BODY_KINDS))?;
+            HttpCall::new(&key, &settings, &secret, tls.clone())
+        };
+        let maybe = |part: &str, request: &Request| match request.url.is_empty() {
+            true => Ok(None),
+            false => one(part, request).map(Some),
+        };
+        let calls = ActionCalls {
+            execute: one("execute", &action.execute)?,
+            preview: maybe("preview", &action.preview)?,
+            undo: maybe("undo", &action.undo)?,
+        };
+        all.insert(id.clone(), Rc::new(calls));
+    }
+    Ok(all)
 }
 
 pub fn sockets(config: &Config) -> SocketLimits {

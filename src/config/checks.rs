@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, identity, spending};
+use super::{Config, ConfigError, acting, identity, routing, spending};
 use crate::domain::channel::ChannelKind;
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
@@ -16,13 +16,15 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
     match keys.as_slice() {
         ["agents", name, rest @ ..] if is_name(name) => find(defaults, &[&["agents", Config::DEFAULT_AGENT], rest]),
         ["tools", name, rest @ ..] if is_name(name) => {
-            let known = if *name == "http_fetch" { "http_fetch" } else { "time" };
+            let known = if acting::BUILT_IN.contains(name) { name } else { acting::TEMPLATE };
             find(defaults, &[&["tools", known], rest])
         }
+        ["actions", name, rest @ ..] if is_name(name) => find(defaults, &[&["actions", acting::TEMPLATE], rest]),
         ["auth", "issuers", name, rest @ ..] if is_name(name) => {
             find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
         ["budgets", name, rest @ ..] if is_name(name) => find(defaults, &[&["budgets", spending::TEMPLATE], rest]),
+        ["commands", name, rest @ ..] if is_name(name) => routing::find_command(defaults, rest),
         ["auth", "roles", _] => find(defaults, &[&["auth", "roles", "user"]]),
         keys => find(defaults, &[keys]),
     }
@@ -70,6 +72,11 @@ fn walk(defaults: &Dict, dict: &Dict, prefix: &str, source: &str) -> Result<(), 
         };
         if let (Value::Dict(..), Value::Dict(_, inner)) = (template, value) {
             walk(defaults, inner, &path, source)?;
+        } else if path == routing::RULES {
+            // What stands in them is read with the values.
+            if !routing::is_tables(value) {
+                return Err(ConfigError(format!("{source}: {path} must be a list of tables")));
+            }
         } else if let Err(allowed) = fits(template, value) {
             return Err(ConfigError(format!("{source}: {path} must be {allowed}")));
         }
@@ -189,6 +196,8 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
     }
     identity::check(&config.auth)?;
     spending::check(config)?;
+    acting::check(config)?;
+    routing::check(config)?;
     agents_and_tools(config)
 }
 
@@ -204,7 +213,7 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
             ));
         }
         for tool in &agent.tools {
-            if !config.tools.contains_key(tool) {
+            if !config.names_a_tool(tool) {
                 let known: Vec<&str> = config.tools.keys().map(String::as_str).collect();
                 return refuse(format!(
                     "agents.{name}.tools: there is no tool {tool:?}; there are {}",

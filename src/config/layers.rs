@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, checks, identity, spending};
+use super::{Config, ConfigError, DEFAULTS, acting, checks, identity, routing, spending};
 
 /// What the command line said about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -157,6 +157,17 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     for budget in named_in("budgets", layers.iter().map(|f| &f.dict), &variables) {
         figment = figment.join(template(&defaults, "budgets", spending::TEMPLATE, &budget));
     }
+    for command in named_in("commands", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "commands", routing::TEMPLATE, &command));
+    }
+    for action in named_in("actions", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "actions", acting::TEMPLATE, &action));
+    }
+    for tool in named_in("tools", layers.iter().map(|f| &f.dict), &variables) {
+        if !acting::BUILT_IN.contains(&tool.as_str()) {
+            figment = figment.join(template(&defaults, "tools", acting::TEMPLATE, &tool));
+        }
+    }
     let below = layers.into_iter().fold(figment, Figment::merge);
     let above: Vec<One> = variables.into_iter().chain(flagged).collect();
     let (mut config, layers) = stacked(&below, &[], &above)?;
@@ -177,6 +188,13 @@ pub(super) fn stacked(below: &Figment, between: &[One], above: &[One]) -> Result
     }
     if config.budgets.get(spending::TEMPLATE).is_some_and(|budget| !budget.has_limit()) {
         config.budgets.remove(spending::TEMPLATE);
+    }
+    routing::without_template(&mut config.commands);
+    if config.tools.get(acting::TEMPLATE).is_some_and(|tool| !tool.is_http()) {
+        config.tools.remove(acting::TEMPLATE);
+    }
+    if config.actions.get(acting::TEMPLATE).is_some_and(acting::Action::is_template) {
+        config.actions.remove(acting::TEMPLATE);
     }
     checks::values(&config)?;
     Ok((config, figment))

@@ -47,9 +47,13 @@ fn shown(key: &str, value: &Value) -> String {
         Value::Num(_, number) => number.to_u128_lossy().unwrap_or_default().to_string(),
         Value::Bool(_, yes) => yes.to_string(),
         Value::Array(_, items) => {
-            let items: Vec<String> =
-                items.iter().filter_map(|item| item.as_str()).map(|item| quoted(&without_password(item))).collect();
+            let items: Vec<String> = items.iter().map(|item| shown("", item)).collect();
             format!("[{}]", items.join(", "))
+        }
+        Value::Dict(_, members) => {
+            let members: Vec<String> =
+                members.iter().map(|(key, value)| format!("{key} = {}", shown(key, value))).collect();
+            format!("{{ {} }}", members.join(", "))
         }
         _ => "\"\"".into(),
     }

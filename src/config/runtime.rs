@@ -38,7 +38,8 @@ const CHANGEABLE: [&str; 20] = [
 ];
 
 /// What no request changes, whoever sends it: beginnings of keys.
-const NEVER: [&str; 9] = [
+const NEVER: [&str; 11] = [
+    "actions.",
     "auth.",
     "database.",
     "providers.",
@@ -46,6 +47,7 @@ const NEVER: [&str; 9] = [
     "server.listen",
     "server.public_url",
     "server.socketio_origins",
+    "skills.",
     "tls.",
     "tools.",
 ];
@@ -81,6 +83,11 @@ fn is_changeable(path: &str) -> bool {
         let row: Vec<&str> = row.split('.').collect();
         row.len() == keys.len() && row.iter().zip(&keys).all(|(row, key)| row == key || *row == "*")
     })
+}
+
+/// What counts once the file is read again, but is changed there alone.
+fn is_reloadable(path: &str) -> bool {
+    ["routing.", "commands.", "context."].iter().any(|section| path.starts_with(section))
 }
 
 /// The rows of the table with the JSON Schema of each value; `*` stands for an agent's name.
@@ -262,7 +269,8 @@ impl Loaded {
             if mine.get(path) == Some(value) {
                 continue;
             }
-            if !is_changeable(path) || !mine.contains_key(path) {
+            let counts = is_reloadable(path) || is_changeable(path) && mine.contains_key(path);
+            if !counts {
                 later.push(path.clone());
                 continue;
             }

@@ -1,6 +1,8 @@
 //! A configured persona, and what it may do without asking.
 
 use super::generation::ThinkingLevel;
+use super::ids::Timestamp;
+use super::settings::Entity;
 use super::tool_call::ToolPolicy;
 
 /// What happens to a message that comes while a turn runs.
@@ -24,7 +26,69 @@ pub struct AgentProfile {
     /// Tools it is offered, by name, with the policy that holds for it.
     pub tools: Vec<(String, ToolPolicy)>,
     pub busy: BusyPolicy,
+    /// Kinds of entities that it serves: who names one of these and no agent gets this one.
+    pub entity_types: Vec<String>,
+    pub suggested_prompts: Vec<String>,
+    /// Whether rules may choose another provider and model for it.
+    pub routing: bool,
     pub default: bool,
+}
+
+/// What a system prompt and a suggestion may name.
+#[derive(Debug, Clone, Copy)]
+pub struct Variables<'a> {
+    pub organization: &'a str,
+    pub user: &'a str,
+    pub entity: Option<&'a Entity>,
+    pub now: Timestamp,
+    /// What is known of the entity.
+    pub context: &'a str,
+}
+
+impl Variables<'_> {
+    /// The text with its variables filled in: once, so that none within a value is one. What is none stays as it is.
+    pub fn fill(&self, text: &str) -> String {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once("{{") {
+            filled.push_str(before);
+            match behind.split_once("}}").and_then(|(name, after)| Some((self.value(name.trim())?, after))) {
+                Some((value, after)) => {
+                    filled.push_str(&value);
+                    rest = after;
+                }
+                None => {
+                    filled.push_str("{{");
+                    rest = behind;
+                }
+            }
+        }
+        filled.push_str(rest);
+        filled
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let of_entity = |field: fn(&Entity) -> &String| self.entity.map(field).cloned().unwrap_or_default();
+        Some(match name {
+            "organization" => self.organization.to_owned(),
+            "user" => self.user.to_owned(),
+            "entityType" => of_entity(|entity| &entity.kind),
+            "entityId" => of_entity(|entity| &entity.id),
+            "context" => self.context.to_owned(),
+            "now" => self.now.to_rfc3339(),
+            _ => return None,
+        })
+    }
+
+    /// A system prompt. What is known of the entity stands at its end where the text has no place for it.
+    pub fn system(&self, text: &str) -> String {
+        let mut filled = self.fill(text);
+        let has_place = text.split("{{").skip(1).any(|piece| piece.trim_start().starts_with("context"));
+        if let Some(entity) = self.entity.filter(|_| !has_place && !self.context.is_empty()) {
+            filled.push_str(&format!("\n\nWhat is known of {} {}:\n{}", entity.kind, entity.id, self.context));
+        }
+        filled
+    }
 }
 
 /// A model one may ask for.
@@ -44,4 +108,36 @@ pub enum AgentStatus {
     CallingTool,
     AwaitingApproval,
     Stopping,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(text: &str, context: &str) -> (String, String) {
+        let entity = Entity { kind: "policy".into(), id: "7 {{user}}".into() };
+        let variables =
+            Variables { organization: "acme", user: "ann", entity: Some(&entity), now: Timestamp(0), context };
+        (variables.fill(text), variables.system(text))
+    }
+
+    #[test]
+    fn variables_are_filled_in_once() {
+        let text = "{{organization}}/{{ user }}: {{entityType}} {{entityId}} at {{now}}; {{else}} {{user";
+        let filled = "acme/ann: policy 7 {{user}} at 1970-01-01T00:00:00.000Z; {{else}} {{user";
+        assert_eq!(fill(text, "").0, filled);
+    }
+
+    #[test]
+    fn what_is_known_has_its_place_or_stands_at_the_end() {
+        assert_eq!(fill("Know: {{ context }}!", "a {{now}}").1, "Know: a {{now}}!");
+        assert_eq!(fill("Be kind.", "it is new").1, "Be kind.\n\nWhat is known of policy 7 {{user}}:\nit is new");
+        assert_eq!(fill("Be kind.", "").1, "Be kind.");
+    }
+
+    #[test]
+    fn without_an_entity_its_variables_are_empty() {
+        let none = Variables { organization: "o", user: "u", entity: None, now: Timestamp(0), context: "" };
+        assert_eq!(none.system("[{{entityType}}{{entityId}}{{context}}]"), "[]");
+    }
 }

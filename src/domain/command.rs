@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::action::{Action, ActionAnswer, ActionPreview, ActionWish, Execution, UndoWish};
 use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
 use super::alias::{Alias, ChannelName, SessionName};
@@ -16,7 +19,11 @@ use super::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, 
 use super::message::{Attachment, Message};
 use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
-use super::settings::{ConversationState, Project, Settings, Todo, Visibility};
+use super::routing::{Choice, Judged, Target};
+use super::session_info::{ContextUse, SessionInfo};
+use super::settings::{ConversationState, Entity, Project, Settings, Todo, Visibility};
+use super::skill::{Skill, SkillResult};
+use super::slash::{CommandManifest, CommandResult};
 use super::tool_call::ToolPolicy;
 use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
@@ -88,8 +95,10 @@ pub struct NewSession {
     pub model: Option<String>,
     pub thinking: Option<ThinkingLevel>,
     pub visibility: Option<Visibility>,
+    pub tags: Vec<String>,
     /// What kind of door began it.
     pub channel: Option<String>,
+    pub entity: Option<Entity>,
     /// The session that the caller calls so, if there is one that is not archived; else a new one, called so.
     pub alias: Option<Alias>,
     pub once: Option<Once>,
@@ -100,6 +109,8 @@ pub struct NewMessage {
     pub content: String,
     pub attachments: Vec<Attachment>,
     pub model: Option<String>,
+    /// The model is a wish: one that was set for the conversation beats it.
+    pub yields: bool,
     pub busy: Option<BusyPolicy>,
     pub once: Option<Once>,
 }
@@ -130,15 +141,27 @@ pub enum Command {
     SessionList {
         project: Option<ProjectId>,
         state: Option<ConversationState>,
+        /// Those about such an entity.
+        entity_type: Option<String>,
+        entity_id: Option<String>,
         search: Option<String>,
         page: PageRequest,
     },
     /// The caller's own session of that channel, begun if there is none.
     SessionOfChannel(&'static str),
+    /// The caller's own session about that entity, or about none, with that agent; begun if there is none that is not
+    /// archived. Without a name it is the agent that serves the entity's kind, else the default one.
+    SessionOfEntity {
+        entity: Option<Entity>,
+        agent: Option<String>,
+    },
     AgentList,
     AgentGet(String),
     ToolList,
     ModelList,
+    /// The slash commands that the caller may use.
+    CommandList,
+    RoutingExplain(RoutingQuestion),
     ApprovalList(PageRequest),
     ApprovalDecide {
         which: ApprovalRef,
@@ -155,6 +178,23 @@ pub enum Command {
     Session(SessionName, SessionCommand),
     /// What an administrator asks about that organization.
     Admin(OrganizationId, Box<AdminCommand>),
+    SkillList,
+    SkillExecute {
+        skill: String,
+        input: Value,
+        entity: Option<Entity>,
+        once: Option<Once>,
+    },
+    /// Those for things of that kind; of all kinds where none is named.
+    ActionList(Option<String>),
+    ActionPreview(ActionWish),
+    ActionExecute {
+        wish: ActionWish,
+        /// The caller has seen what it does.
+        skip_preview: bool,
+        once: Option<Once>,
+    },
+    ActionUndo(UndoWish),
 }
 
 /// What concerns one conversation.
@@ -173,6 +213,12 @@ pub enum SessionCommand {
     },
     Cancel(Option<TurnId>),
     Stop(Option<TurnId>, StopKind),
+    /// Stops what runs and takes out what the caller has waiting. Never refused because there is nothing.
+    Halt,
+    /// Who would answer now.
+    Info,
+    /// Sets how hard the model thinks, by the word of one of its levels.
+    Think(String),
     Retry {
         turn: Option<TurnId>,
         model: Option<String>,
@@ -186,6 +232,17 @@ pub enum SessionCommand {
     CountMessages,
     /// A turn and its answer, as they are stored.
     Turn(TurnId),
+    /// Carries out a slash command.
+    Execute {
+        command: String,
+        args: Option<String>,
+    },
+    /// The model forgets what was said so far.
+    Clear,
+    /// A summary takes the place of what was said so far.
+    Compact,
+    /// Who answers, how full the context is, and what runs.
+    Status,
     Todos,
     TodosReplace(Vec<Todo>),
     Approvals,
@@ -203,12 +260,16 @@ impl Command {
             Self::ProjectCreate { .. } => Operation::ProjectCreate,
             Self::ProjectList(_) => Operation::ProjectList,
             Self::ProjectGet(_) => Operation::ProjectGet,
-            Self::SessionCreate(_) | Self::SessionOfChannel(_) => Operation::SessionCreate,
+            Self::SessionCreate(_) | Self::SessionOfChannel(_) | Self::SessionOfEntity { .. } => {
+                Operation::SessionCreate
+            }
             Self::SessionList { .. } => Operation::SessionList,
             Self::AgentList => Operation::AgentList,
             Self::AgentGet(_) => Operation::AgentGet,
             Self::ToolList => Operation::ToolList,
             Self::ModelList => Operation::ModelList,
+            Self::CommandList => Operation::CommandList,
+            Self::RoutingExplain(_) => Operation::RoutingExplain,
             Self::ApprovalList(_) => Operation::ApprovalList,
             Self::ApprovalDecide { approved: true, .. } => Operation::ToolApprove,
             Self::ApprovalDecide { approved: false, .. } => Operation::ToolReject,
@@ -217,6 +278,12 @@ impl Command {
             Self::Usage(_) => Operation::UsageGet,
             Self::Session(_, command) => command.operation(),
             Self::Admin(_, command) => command.operation(),
+            Self::SkillList => Operation::SkillList,
+            Self::SkillExecute { .. } => Operation::SkillExecute,
+            Self::ActionList(_) => Operation::ActionList,
+            Self::ActionPreview(_) => Operation::ActionPreview,
+            Self::ActionExecute { .. } => Operation::ActionExecute,
+            Self::ActionUndo(_) => Operation::ActionUndo,
         }
     }
 }
@@ -225,9 +292,9 @@ impl SessionCommand {
     /// Its row in the table of rules.
     pub fn operation(&self) -> Operation {
         match self {
-            Self::Get => Operation::SessionGet,
+            Self::Get | Self::Info => Operation::SessionGet,
             Self::Change(change) if change.visibility.is_some() => Operation::SessionShare,
-            Self::Change(_) => Operation::SessionUpdate,
+            Self::Change(_) | Self::Think(_) => Operation::SessionUpdate,
             Self::Archive => Operation::SessionArchive,
             Self::Pause => Operation::SessionPause,
             Self::Resume => Operation::SessionResume,
@@ -235,16 +302,28 @@ impl SessionCommand {
             Self::Send(_) => Operation::MessageSend,
             Self::Edit { .. } => Operation::MessageUpdate,
             Self::Cancel(_) => Operation::MessageCancel,
-            Self::Stop(_, StopKind::Stop) => Operation::MessageStop,
+            Self::Stop(_, StopKind::Stop) | Self::Halt => Operation::MessageStop,
             Self::Stop(_, StopKind::Abort) => Operation::MessageAbort,
             Self::Retry { .. } => Operation::MessageRetry,
             Self::Messages { .. } | Self::CountMessages => Operation::MessageList,
             Self::Turn(_) => Operation::TurnGet,
+            Self::Execute { .. } => Operation::CommandExecute,
+            Self::Clear | Self::Compact => Operation::SessionUpdate,
+            Self::Status => Operation::SessionGet,
             Self::Todos => Operation::TodoGet,
             Self::TodosReplace(_) => Operation::TodoUpdate,
             Self::Approvals => Operation::ApprovalList,
             Self::Decide { approved: true, .. } => Operation::ToolApprove,
             Self::Decide { approved: false, .. } => Operation::ToolReject,
+        }
+    }
+
+    /// Whether it makes the hub ask a model: then it counts like a message.
+    pub fn asks_model(&self) -> bool {
+        match self {
+            Self::Send(_) | Self::Retry { .. } | Self::Compact => true,
+            Self::Execute { command, args } => super::slash::asks_model(command, args.as_deref()),
+            _ => false,
         }
     }
 
@@ -256,6 +335,39 @@ impl SessionCommand {
             _ => Access::Govern,
         }
     }
+}
+
+/// A message that somebody wants to know the model of, as the caller would send it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RoutingQuestion {
+    pub content: String,
+    pub attachments: usize,
+    pub model: Option<String>,
+    /// Its agent, tags and own model count, where it is given.
+    pub session: Option<SessionName>,
+    pub agent: Option<String>,
+    pub tags: Option<Vec<String>>,
+}
+
+/// Who would answer, and what each rule says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    pub agent: String,
+    pub choice: Choice,
+    pub rules: Vec<Judged>,
+    pub fallback: Vec<Target>,
+}
+
+/// How a conversation stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    pub info: SessionInfo,
+    pub context: ContextUse,
+    /// The model was chosen for this conversation.
+    pub chosen: bool,
+    pub settings: Settings,
+    pub turn: Option<TurnState>,
+    pub queued: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -288,7 +400,10 @@ pub enum Reply {
         message: MessageId,
         turn: TurnId,
         state: TurnState,
+        /// Who answers it. None where an earlier request's answer is given once more.
+        info: Option<Arc<SessionInfo>>,
     },
+    Info(ConversationId, Arc<SessionInfo>),
     Message(ConversationId, Arc<Message>),
     Ended {
         turn: TurnId,
@@ -296,6 +411,8 @@ pub enum Reply {
         receipt: Option<Receipt>,
         usage: Usage,
     },
+    /// There was no turn to stop.
+    NothingRan,
     Messages(ConversationId, Page<Message>),
     Count(u64),
     /// The answer is absent where none was begun.
@@ -304,6 +421,10 @@ pub enum Reply {
     Agent(Arc<AgentProfile>),
     Tools(Vec<(ToolSpec, ToolPolicy)>),
     Models(Vec<ModelInfo>),
+    Commands(Arc<CommandManifest>),
+    Executed(CommandResult),
+    Explained(Box<Explanation>),
+    Status(Box<Status>),
     /// `applied` is false where somebody was first.
     Decided {
         applied: bool,
@@ -323,4 +444,10 @@ pub enum Reply {
     },
     Usage(UsageReport),
     Admin(AdminReply),
+    Skills(Vec<Arc<Skill>>),
+    SkillDone(Box<SkillResult>),
+    Actions(Vec<Arc<Action>>),
+    ActionPreview(Box<ActionPreview>),
+    Action(ActionAnswer),
+    ActionUndone(Box<Execution>),
 }

@@ -9,6 +9,7 @@ use super::channel::ChannelKey;
 use super::conversation::Snapshot;
 use super::ids::{ConversationId, MessageId, PartId, Timestamp, TurnId, UserId};
 use super::message::{Message, Part};
+use super::session_info::{SessionInfo, Tally};
 use super::settings::{Settings, Todo};
 use super::turn::Turn;
 
@@ -55,6 +56,10 @@ pub enum Event {
     SessionUpdated {
         settings: Arc<Settings>,
         deleted: bool,
+        /// Where model, agent or thinking is another one now.
+        info: Option<Arc<SessionInfo>>,
+        /// Where it was paused (true) or resumed (false) just now.
+        paused: Option<bool>,
     },
     ApprovalRequired {
         conversation: ConversationId,
@@ -85,6 +90,7 @@ pub enum Event {
     TurnEnded {
         conversation: ConversationId,
         turn: Arc<Turn>,
+        tally: Arc<Tally>,
     },
     TodosUpdated {
         todos: Arc<[Todo]>,
@@ -115,6 +121,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// A conversation's row is another one, and nothing more is to be said of it.
+    pub fn updated(settings: Arc<Settings>) -> Self {
+        Self::SessionUpdated { settings, deleted: false, info: None, paused: None }
+    }
+
     /// The event's name on the wire.
     pub fn name(&self) -> &str {
         match self {

@@ -112,6 +112,11 @@ id!(ApprovalId, "appr_");
 id!(ProjectId, "prj_");
 id!(KeyId, "key_");
 id!(DeviceId, "dev_");
+id!(
+    /// One execution of an action.
+    ExecutionId,
+    "exec_"
+);
 
 macro_rules! name {
     ($(#[$meta:meta])* $name:ident) => {

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod act;
+pub mod action;
 pub mod admin;
 pub mod agent;
 pub mod alias;
@@ -17,8 +18,12 @@ pub mod message;
 pub mod policy;
 pub mod principal;
 pub mod record;
+pub mod routing;
+pub mod schema;
 pub mod session_info;
 pub mod settings;
+pub mod skill;
+pub mod slash;
 pub mod spending;
 pub mod tool_call;
 pub mod turn;

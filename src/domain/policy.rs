@@ -129,9 +129,20 @@ operations! {
     TodoGet "todos.get": VIEWER, Any, Resource::Session(Access::Watch);
     TodoUpdate "todos.update": MEMBER, Any, Resource::Session(Access::Steer);
     ModelList "models.list": VIEWER, Any, Resource::Organization;
+    CommandList "commands.list": VIEWER, Any, Resource::Organization;
+    // What the command does is judged once more by its own row.
+    CommandExecute "commands.execute": MEMBER, Any, Resource::Session(Access::Steer);
+    RoutingExplain "routing.explain": VIEWER, Any, Resource::Own;
     Presence "channels.presence": VIEWER, Any, Resource::Channel;
     History "channels.history": VIEWER, Any, Resource::Channel;
     UsageGet "usage.get": VIEWER, Any, Resource::Own;
+    // Permissions of skills and actions are looked at where they are known.
+    SkillList "skills.list": VIEWER, Any, Resource::Organization;
+    SkillExecute "skills.execute": MEMBER, Any, Resource::Organization;
+    ActionList "actions.list": VIEWER, Any, Resource::Organization;
+    ActionPreview "actions.preview": MEMBER, Any, Resource::Organization;
+    ActionExecute "actions.execute": MEMBER, Any, Resource::Organization;
+    ActionUndo "actions.undo": MEMBER, Any, Resource::Organization;
 
     AdminConnectionList "admin.connections.list": ADMIN, NoDevice, Resource::Organization;
     AdminConnectionClose "admin.connections.close": ADMIN, NoDevice, Resource::Organization;

@@ -69,6 +69,11 @@ pub enum Credential {
     },
     /// The operator at the command line of the hub's own machine.
     Operator,
+    /// An agent, on behalf of its conversation's user. It opens no door.
+    Agent {
+        /// The conversation.
+        id: String,
+    },
 }
 
 impl Credential {
@@ -80,6 +85,7 @@ impl Credential {
             Self::Device { .. } => "device",
             Self::Foreign { .. } => "foreign",
             Self::Operator => "operator",
+            Self::Agent { .. } => "agent",
         }
     }
 
@@ -87,7 +93,11 @@ impl Credential {
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Jwt { id, .. } => id.as_deref(),
-            Self::ApiKey { id } | Self::Session { id } | Self::Device { id } | Self::Foreign { id } => Some(id),
+            Self::ApiKey { id }
+            | Self::Session { id }
+            | Self::Device { id }
+            | Self::Foreign { id }
+            | Self::Agent { id } => Some(id),
             Self::Operator => None,
         }
     }

@@ -1,6 +1,7 @@
 //! What a client shows of a conversation's agent session: who answers, how, and how full its context is.
 
 use super::generation::ThinkingLevel;
+use super::usage::Usage;
 
 /// Why a model answers, where a rule chose it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,4 +40,16 @@ impl ContextUse {
         let tokens = self.tokens.filter(|_| self.window > 0)?;
         Some((tokens as f64 * 1000.0 / self.window as f64).round() / 10.0)
     }
+}
+
+/// Where a conversation stands as one of its turns ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tally {
+    /// All turns of the conversation together.
+    pub totals: Usage,
+    /// Who answered that turn, or would have.
+    pub provider: String,
+    pub model: String,
+    pub thinking: ThinkingLevel,
+    pub context: ContextUse,
 }

@@ -1,5 +1,7 @@
 //! What a conversation is apart from its messages: whose, where, how it is set.
 
+use std::sync::Arc;
+
 use super::generation::ThinkingLevel;
 use super::ids::{ConversationId, OrganizationId, ProjectId, Timestamp, UserId};
 use super::usage::Usage;
@@ -49,6 +51,24 @@ impl Visibility {
     }
 }
 
+/// Where the context begins that a model reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContextStart {
+    /// Turns below that number are out of it; they stay stored.
+    pub turn_no: u32,
+    /// What stands in their place.
+    pub summary: Option<Arc<str>>,
+}
+
+/// What a conversation is about, in the words of the application around the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity {
+    /// Such as `policy`; at most 512 bytes.
+    pub kind: String,
+    /// Within its kind; empty where the kind as such is meant. At most 512 bytes.
+    pub id: String,
+}
+
 /// The row of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -65,8 +85,13 @@ pub struct Settings {
     /// Overrides the agent's model.
     pub model: Option<String>,
     pub thinking: ThinkingLevel,
+    /// Words that routing rules may look for.
+    pub tags: Vec<String>,
+    pub context: ContextStart,
     /// What kind of door began it, such as `websocket`; the gateway's get-or-create looks for it.
     pub channel: Option<String>,
+    /// What it is about.
+    pub entity: Option<Entity>,
     /// The number the next turn gets.
     pub next_turn_no: u32,
     /// All turns together.

@@ -1,6 +1,7 @@
 //! A turn: one prompt and all that the agent does until it ends.
 
 use super::ids::{MessageId, Timestamp, TurnId, UserId};
+use super::session_info::RoutingDecision;
 use super::spending::Refusal;
 use super::usage::Usage;
 
@@ -98,6 +99,8 @@ pub struct Turn {
     pub user: UserId,
     /// Asked for with the message; beats the conversation's model.
     pub model: Option<String>,
+    /// What a rule decided when it was sent; from its start on only where that counts, or a fallback took its place.
+    pub routing: Option<Box<RoutingDecision>>,
     /// Requests made to the provider so far.
     pub steps: u16,
     pub usage: Usage,

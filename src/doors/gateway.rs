@@ -53,7 +53,7 @@ impl Dialect for Flat {
                 _ => return Encoded::Nothing,
             },
             Event::ApprovalRequired { conversation, approval } => question(*conversation, approval),
-            Event::TurnEnded { conversation, turn } => match end(*conversation, turn) {
+            Event::TurnEnded { conversation, turn, .. } => match end(*conversation, turn) {
                 Some(wire) => wire,
                 None => return Encoded::Nothing,
             },

@@ -1,8 +1,12 @@
 //! Doors: one for each wire. A door turns frames into commands and events into frames; it decides nothing.
 
+pub mod acting;
+pub mod ai;
+pub mod chat;
 pub mod gateway;
 pub mod rest;
 pub mod rpc;
+pub mod socketio;
 pub mod words;
 
 use crate::domain::channel::ChannelKey;
@@ -37,7 +41,8 @@ pub trait Dialect: Sync {
 }
 
 /// The table of dialects.
-pub static DIALECTS: [&dyn Dialect; 4] = [&rpc::Native, &gateway::Flat, &rest::Streamed, &rest::Ends];
+pub static DIALECTS: [&dyn Dialect; 6] =
+    [&rpc::Native, &gateway::Flat, &rest::Streamed, &rest::Ends, &ai::Ai, &chat::Chat];
 
 /// Events on `/ws`.
 pub const NATIVE: DialectId = DialectId(0);
@@ -47,6 +52,10 @@ pub const FLAT: DialectId = DialectId(1);
 pub const STREAMED: DialectId = DialectId(2);
 /// A request that waits for a turn's end.
 pub const ENDS: DialectId = DialectId(3);
+/// `/ai` over Socket.IO.
+pub const AI: DialectId = DialectId(4);
+/// `/chat` over Socket.IO.
+pub const CHAT: DialectId = DialectId(5);
 
 /// What an event became.
 #[derive(Debug, Clone)]
@@ -57,6 +66,14 @@ pub enum Encoded {
 }
 
 impl Encoded {
+    pub fn of(mut frames: Vec<Frame>) -> Self {
+        match frames.len() {
+            0 => Self::Nothing,
+            1 => frames.pop().map_or(Self::Nothing, Self::One),
+            _ => Self::Several(frames.into()),
+        }
+    }
+
     pub fn frames(&self) -> &[Frame] {
         match self {
             Self::Nothing => &[],

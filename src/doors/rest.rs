@@ -22,7 +22,7 @@ impl Dialect for Streamed {
 
     fn event(&self, event: &Numbered) -> Encoded {
         match &event.event {
-            Event::TurnEnded { conversation, turn } if turn.state == TurnState::Cancelled => {
+            Event::TurnEnded { conversation, turn, .. } if turn.state == TurnState::Cancelled => {
                 Encoded::One(frame(&cancelled(*conversation, turn)))
             }
             _ => Flat.event(event),

@@ -11,7 +11,9 @@ use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::generation::{ThinkingLevel, ToolSpec};
 use crate::domain::ids::{ConversationId, MessageId, UserId};
 use crate::domain::message::{Attachment, AttachmentKind, Author, Message, MessageState, Part, PartBody};
+use crate::domain::session_info::{RoutingDecision, SessionInfo};
 use crate::domain::settings::{ConversationState, Project, Settings, Todo, TodoState, Visibility};
+use crate::domain::slash::{ArgInfo, CommandInfo, CommandManifest, CommandResult};
 use crate::domain::spending::Refusal;
 use crate::domain::tool_call::{ToolCallState, ToolPolicy};
 use crate::domain::turn::{Receipt, Turn, TurnState};
@@ -62,7 +64,7 @@ pub fn usage(usage: &Usage) -> w::Usage {
 }
 
 /// The one place where money becomes a fraction.
-fn dollars(micros: u64) -> f64 {
+pub fn dollars(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
@@ -89,6 +91,7 @@ pub fn own_session(settings: &Settings, alias: Option<&Alias>) -> w::Session {
         agent: settings.agent.clone(),
         model: settings.model.clone(),
         thinking_level: thinking(settings.thinking),
+        tags: settings.tags.clone(),
         channel: settings.channel.clone(),
         usage: usage(&settings.usage),
         created_at: settings.created_at.to_rfc3339(),
@@ -187,10 +190,50 @@ pub fn turn(turn: &Turn) -> w::Turn {
         receipt: turn.receipt.as_ref().map(|r| receipt(r, &turn.usage)),
         error: turn.error.clone(),
         refusal: turn.refusal.as_deref().map(refusal),
+        routing_decision: turn.routing.as_deref().map(routing_decision),
         retry_of: turn.retry_of.map(|t| t.to_string()),
         created_at: turn.created_at.to_rfc3339(),
         started_at: turn.started_at.map(|t| t.to_rfc3339()),
         ended_at: turn.ended_at.map(|t| t.to_rfc3339()),
+    }
+}
+
+pub fn routing_decision(decision: &RoutingDecision) -> w::RoutingDecision {
+    w::RoutingDecision {
+        model: decision.model.clone(),
+        provider: decision.provider.clone(),
+        rule_name: decision.rule_name.clone(),
+        reason: decision.reason.clone(),
+    }
+}
+
+pub fn manifest(manifest: &CommandManifest) -> w::CommandManifest {
+    w::CommandManifest { commands: manifest.commands.iter().map(command).collect(), version: manifest.version }
+}
+
+fn command(command: &CommandInfo) -> w::CommandInfo {
+    let arg = |arg: &ArgInfo| w::ArgInfo {
+        name: arg.name.clone(),
+        kind: if arg.values.is_empty() { "string" } else { "enum" }.to_owned(),
+        optional: arg.optional,
+        values: arg.values.clone(),
+        description: arg.description.clone(),
+    };
+    w::CommandInfo {
+        name: command.name.clone(),
+        description: command.description.clone(),
+        aliases: command.aliases.clone(),
+        args: command.args.iter().map(arg).collect(),
+        scope: command.scope.name().to_owned(),
+    }
+}
+
+pub fn command_result(result: &CommandResult) -> w::CommandResult {
+    w::CommandResult {
+        command: result.command.clone(),
+        success: result.success,
+        message: result.message.clone(),
+        data: result.data.clone(),
     }
 }
 
@@ -243,6 +286,7 @@ pub fn agent(profile: &AgentProfile) -> w::Agent {
         provider: profile.provider.clone(),
         model: profile.model.clone(),
         tools: profile.tools.iter().map(|(name, _)| name.clone()).collect(),
+        entity_types: profile.entity_types.clone(),
         default: profile.default,
     }
 }
@@ -276,6 +320,17 @@ pub fn broadcast(notice: &Notice, by: Option<&UserId>, everyone: bool) -> we::Br
 pub fn presence(list: &PresenceList) -> w::Presence {
     let users = list.users.as_ref().map(|users| users.iter().map(UserId::to_string).collect());
     w::Presence { count: list.count, users }
+}
+
+pub fn session_info(info: &SessionInfo) -> w::SessionInfo {
+    w::SessionInfo {
+        provider: info.provider.clone(),
+        model: info.model.clone(),
+        thinking_level: thinking(info.thinking),
+        available_thinking_levels: info.levels.iter().map(|level| thinking(*level)).collect(),
+        agent: info.agent.clone(),
+        routing_decision: info.routing.as_ref().map(routing_decision),
+    }
 }
 
 pub fn turn_ended(turn: &Turn) -> we::TurnEnded {

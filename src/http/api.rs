@@ -2,7 +2,7 @@
 //! query and body. Sending a message may also wait for the answer, or stream it.
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, Route, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, web};
 use protocol::{methods as m, model as w, rest as r};
 
 use super::described::Described;
@@ -117,6 +117,10 @@ natives! {
         m::Empty => 200 w::Page<w::Model>, &[], false, "Models";
     GET "/api/v1/tools" ToolList TOOL_LIST: "tools.list"
         m::Empty => 200 w::Page<w::Tool>, &[], false, "The tools of the default agent";
+    GET "/api/v1/commands" CommandList COMMAND_LIST: "commands.list"
+        m::Empty => 200 w::CommandManifest, &[], false, "The slash commands that one may use";
+    POST "/api/v1/sessions/{sessionId}/commands" CommandExecute COMMAND_EXECUTE: "commands.execute"
+        m::CommandExecute => 200 w::CommandResult, &[], true, "Carry out a slash command" kept;
     GET "/api/v1/usage" UsageGet USAGE: "usage.get"
         m::UsageGet => 200 m::UsageReport, PERIOD, false, "What the caller has used";
 }
@@ -168,7 +172,7 @@ async fn answer(
         false => Fields::of_query(&request, what.query).map_err(Refusal)?,
     };
     let command = command(what.method, fields, &path, (&request, &edge)).map_err(Refusal)?;
-    if matches!(command, Command::Session(_, SessionCommand::Retry { .. })) {
+    if matches!(&command, Command::Session(_, command) if command.asks_model()) {
         // It asks the model once more, like a message.
         edge.limits.message(&caller.principal, Via::Rest).map_err(Refusal)?;
     }
@@ -195,11 +199,16 @@ pub(super) fn written(status: u16, request: &HttpRequest, reply: &Reply) -> Http
     rpc::result(&mut body, reply);
     let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
     let mut answer = HttpResponse::build(status);
-    if let Some(cursor) = next_cursor(reply) {
+    with_next(&mut answer, request, next_cursor(reply));
+    answer.content_type(header::ContentType::json()).body(body)
+}
+
+/// Says where the next page begins, if there is one.
+pub(super) fn with_next(answer: &mut HttpResponseBuilder, request: &HttpRequest, cursor: Option<&str>) {
+    if let Some(cursor) = cursor {
         answer.insert_header((header::LINK, format!("<{}>; rel=\"next\"", next_address(request, cursor))));
         answer.insert_header(("x-next-cursor", cursor));
     }
-    answer.content_type(header::ContentType::json()).body(body)
 }
 
 fn next_cursor(reply: &Reply) -> Option<&str> {

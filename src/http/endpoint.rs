@@ -63,7 +63,10 @@ pub fn table() -> Vec<Endpoint> {
     all.extend(super::runtime::ENDPOINTS);
     all.extend(super::openapi::ENDPOINTS);
     all.extend(super::gateway::ENDPOINTS);
+    all.extend(super::routing::ENDPOINTS);
+    all.extend(super::ai::ENDPOINTS);
     all.extend(super::api::endpoints());
+    all.extend(super::acting::ENDPOINTS);
     all.extend_from_slice(super::page::ENDPOINTS);
     all
 }

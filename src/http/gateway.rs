@@ -156,7 +156,7 @@ fn new_message(fields: Fields, request: &HttpRequest, message_bytes: usize) -> R
     let attachments = rpc::attachments(wish.attachments)?;
     rpc::content(&wish.content, &attachments, rpc::Limits { message_bytes })?;
     let once = rpc::once(key, &format!("POST {}", request.path()), Some(&text))?;
-    Ok(NewMessage { content: wish.content, attachments, model: None, busy: None, once })
+    Ok(NewMessage { content: wish.content, attachments, model: None, yields: false, busy: None, once })
 }
 
 fn answer(answered: &Answered) -> w::GatewayAnswer {

@@ -1,5 +1,7 @@
 //! What is answered over plain HTTP: health, metrics, signing in and out, and errors in one shape.
 
+mod acting;
+mod ai;
 mod api;
 mod around;
 mod browsers;
@@ -16,6 +18,7 @@ mod once;
 mod openapi;
 mod page;
 mod request;
+mod routing;
 mod runtime;
 mod sign_in;
 mod waiting;

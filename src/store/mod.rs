@@ -1,6 +1,7 @@
 //! What is on disk: one `Store` over SQLite and PostgreSQL. Reads go through a pool, writes through one writer that
 //! acknowledges only what is committed.
 
+mod actions;
 mod aliases;
 mod apply;
 mod audit;
@@ -22,6 +23,7 @@ mod postgres;
 mod projects;
 mod prune;
 mod reads;
+mod routing;
 mod rows;
 mod schema;
 mod search;
@@ -47,6 +49,7 @@ use diesel::r2d2::{Pool, R2D2Connection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::actions::UndoEnd;
 pub use self::audit::AuditQuery;
 pub use self::budgets::Reservation;
 use self::connection::{AnyConnection, Backend, Readers};
@@ -54,7 +57,7 @@ use self::fault::JobFault;
 pub use self::fault::{CommitFault, StoreFault};
 pub use self::identity::Counts;
 pub use self::prune::{PruneSettings, Pruned};
-pub use self::reads::ConversationQuery;
+pub use self::reads::{ConversationQuery, EntityQuery};
 pub use self::search::Hit;
 use self::sqlite::Checkpoints;
 use self::tails::{Change, Tails};
@@ -209,9 +212,13 @@ impl Store {
             // A ticket is good for the run of the hub that made it.
             tickets::spoil(&mut connection)?;
             // An owner is alone: whoever had a call under way is gone.
-            let left = settle_left(&mut connection)?;
+            let left = settle_left(&mut connection, budgets::settle_left)?;
             if left > 0 {
                 tracing::info!(left, "calls that the last run had under way are booked with the least they used");
+            }
+            let lost = settle_left(&mut connection, actions::settle_left)?;
+            if lost > 0 {
+                tracing::warn!(lost, "actions that the last run had under way are settled: they are not done again");
             }
         }
         let checkpoints = match backend {
@@ -413,13 +420,16 @@ fn migrate(connection: &mut AnyConnection) -> Result<(), StoreFault> {
         .map_err(|e| StoreFault::Unavailable(format!("cannot bring the tables up to date: {e}")))
 }
 
-/// Books the calls that the last run had under way.
-fn settle_left(connection: &mut AnyConnection) -> Result<usize, StoreFault> {
+/// Settles what the last run had under way.
+fn settle_left(
+    connection: &mut AnyConnection,
+    settle: fn(&mut AnyConnection) -> Result<usize, JobFault>,
+) -> Result<usize, StoreFault> {
     connection.batch_execute(match connection {
         AnyConnection::Sqlite(_) => "begin immediate",
         AnyConnection::Postgres(_) => "begin",
     })?;
-    let settled = budgets::settle_left(connection);
+    let settled = settle(connection);
     connection.batch_execute(if settled.is_ok() { "commit" } else { "rollback" })?;
     settled.map_err(|fault| StoreFault::Unavailable(fault.judge().0.to_string()))
 }

@@ -15,7 +15,7 @@ use crate::domain::ids::{
 };
 use crate::domain::message::Message;
 use crate::domain::record::{Idempotency, Page, StoredFact};
-use crate::domain::settings::{ConversationState, Project, Settings, Visibility};
+use crate::domain::settings::{ConversationState, Entity, Project, Settings, Visibility};
 
 /// Which conversations are asked for, newest first.
 #[derive(Debug, Clone)]
@@ -29,9 +29,23 @@ pub struct ConversationQuery {
     pub status: Option<ConversationState>,
     /// Only conversations of this owner.
     pub user: Option<UserId>,
+    /// Only those about such an entity.
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
     /// The last one of the page before.
     pub cursor: Option<ConversationId>,
     pub limit: usize,
+}
+
+/// A user's conversation about an entity.
+#[derive(Debug, Clone)]
+pub struct EntityQuery {
+    pub organization: OrganizationId,
+    pub user: UserId,
+    /// What kind of door began it, where it is about none.
+    pub channel: &'static str,
+    pub entity: Option<Entity>,
+    pub agent: String,
 }
 
 fn list_conversations(
@@ -54,6 +68,12 @@ fn list_conversations(
     }
     if let Some(user) = &q.user {
         query = query.filter(conversation::user_id.eq(user.to_string()));
+    }
+    if let Some(kind) = &q.entity_type {
+        query = query.filter(conversation::entity_type.eq(owned(kind)));
+    }
+    if let Some(id) = &q.entity_id {
+        query = query.filter(conversation::entity_id.eq(owned(id)));
     }
     if let Some(cursor) = q.cursor {
         query = query.filter(conversation::id.lt(cursor.to_string()));
@@ -237,6 +257,31 @@ impl Store {
                 .select(conversation::id)
                 .first(c)
                 .optional()?;
+            found.map(|text| id(&text, ConversationId::parse)).transpose()
+        })
+        .await
+    }
+
+    /// The user's newest conversation about that entity with that agent which is not archived. Those about none are
+    /// looked for among the ones that the channel began.
+    pub async fn find_by_entity(&self, query: EntityQuery) -> Result<Option<ConversationId>, StoreFault> {
+        self.read(move |c| {
+            let mut found = conversation::table
+                .filter(conversation::organization_id.eq(query.organization.to_string()))
+                .filter(conversation::user_id.eq(query.user.to_string()))
+                .filter(conversation::agent.eq(owned(&query.agent)))
+                .filter(conversation::state.ne(ConversationState::Archived.name()))
+                .select(conversation::id)
+                .into_boxed::<MultiBackend>();
+            found = match &query.entity {
+                Some(entity) => found
+                    .filter(conversation::entity_type.eq(owned(&entity.kind)))
+                    .filter(conversation::entity_id.eq(owned(&entity.id))),
+                None => {
+                    found.filter(conversation::entity_type.is_null()).filter(conversation::channel.eq(query.channel))
+                }
+            };
+            let found: Option<String> = found.order(conversation::id.desc()).first(c).optional()?;
             found.map(|text| id(&text, ConversationId::parse)).transpose()
         })
         .await

@@ -6,14 +6,14 @@ use diesel::{AsChangeset, Insertable, Queryable, Selectable};
 use serde_json::Value;
 
 use super::fault::StoreFault;
-use super::{budgets, schema};
+use super::{budgets, routing, schema};
 use crate::domain::approval::{Approval, ApprovalState, Decision};
 use crate::domain::generation::ThinkingLevel;
 use crate::domain::ids::{
     ApprovalId, ConversationId, MessageId, NotAnId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId,
 };
 use crate::domain::message::{Author, Message, MessageState};
-use crate::domain::settings::{ConversationState, Settings, Todo, TodoState, Visibility};
+use crate::domain::settings::{ContextStart, ConversationState, Entity, Settings, Todo, TodoState, Visibility};
 use crate::domain::turn::{Receipt, Turn, TurnState};
 use crate::domain::usage::Usage;
 
@@ -91,7 +91,12 @@ pub(super) struct ConversationRow {
     pub agent: String,
     pub model: Option<String>,
     pub thinking: String,
+    pub tags: String,
+    pub context_from: i64,
+    pub context_summary: Option<String>,
     pub channel: Option<String>,
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
     pub next_turn_no: i64,
     pub input_tokens: i64,
     pub output_tokens: i64,
@@ -115,7 +120,12 @@ impl From<&Settings> for ConversationRow {
             agent: owned(&s.agent),
             model: maybe(s.model.as_ref()),
             thinking: s.thinking.name().into(),
+            tags: Value::from(s.tags.iter().map(|tag| owned(tag)).collect::<Vec<_>>()).to_string(),
+            context_from: s.context.turn_no.into(),
+            context_summary: s.context.summary.as_deref().map(owned),
             channel: maybe(s.channel.as_ref()),
+            entity_type: s.entity.as_ref().map(|entity| owned(&entity.kind)),
+            entity_id: s.entity.as_ref().map(|entity| owned(&entity.id)),
             next_turn_no: s.next_turn_no.into(),
             input_tokens: big(s.usage.input),
             output_tokens: big(s.usage.output),
@@ -143,7 +153,13 @@ impl TryFrom<ConversationRow> for Settings {
             agent: r.agent,
             model: r.model,
             thinking: word("a thinking level", &r.thinking, ThinkingLevel::parse)?,
+            tags: serde_json::from_str(&r.tags).map_err(|_| corrupt("a list of tags", &r.tags))?,
+            context: ContextStart {
+                turn_no: number("a turn number", r.context_from)?,
+                summary: r.context_summary.map(Into::into),
+            },
             channel: r.channel,
+            entity: r.entity_type.map(|kind| Entity { kind, id: r.entity_id.unwrap_or_default() }),
             next_turn_no: number("a turn number", r.next_turn_no)?,
             usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost_micros)?,
             created_at: Timestamp(r.created_at),
@@ -175,6 +191,7 @@ pub(super) struct TurnRow {
     pub receipt: Option<String>,
     pub error: Option<String>,
     pub refusal: Option<String>,
+    pub routing: Option<String>,
     pub correlation_id: String,
     pub created_at: i64,
     pub started_at: Option<i64>,
@@ -208,6 +225,7 @@ impl TurnRow {
             receipt: receipt.map(|r| r.to_string()),
             error: maybe(t.error.as_ref()),
             refusal: t.refusal.as_deref().map(budgets::refusal_text),
+            routing: t.routing.as_deref().map(routing::text),
             correlation_id: t.correlation_id.clone(),
             created_at: t.created_at.0,
             started_at: t.started_at.map(|at| at.0),
@@ -236,6 +254,7 @@ impl TryFrom<TurnRow> for Turn {
             answer: maybe_id(r.answer_id.as_ref(), MessageId::parse)?,
             user: id(&r.user_id, UserId::parse)?,
             model: r.model,
+            routing: r.routing.as_deref().map(routing::decision).transpose()?.map(Box::new),
             steps: number("a step count", r.steps)?,
             usage: usage([r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cache_write_tokens], r.cost_micros)?,
             retry_of: maybe_id(r.retry_of.as_ref(), TurnId::parse)?,

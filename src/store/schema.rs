@@ -87,7 +87,12 @@ diesel::table! {
         agent -> Text,
         model -> Nullable<Text>,
         thinking -> Text,
+        tags -> Text,
+        context_from -> BigInt,
+        context_summary -> Nullable<Text>,
         channel -> Nullable<Text>,
+        entity_type -> Nullable<Text>,
+        entity_id -> Nullable<Text>,
         next_turn_no -> BigInt,
         input_tokens -> BigInt,
         output_tokens -> BigInt,
@@ -121,6 +126,7 @@ diesel::table! {
         receipt -> Nullable<Text>,
         error -> Nullable<Text>,
         refusal -> Nullable<Text>,
+        routing -> Nullable<Text>,
         correlation_id -> Text,
         created_at -> BigInt,
         started_at -> Nullable<BigInt>,
@@ -363,6 +369,29 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    action_execution (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        action -> Text,
+        entity_type -> Nullable<Text>,
+        entity_id -> Nullable<Text>,
+        input -> Text,
+        user_id -> Text,
+        agent_of -> Nullable<Text>,
+        state -> Text,
+        result -> Nullable<Text>,
+        error -> Nullable<Text>,
+        request_id -> Text,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+        undo_until -> Nullable<BigInt>,
+        undo_claimed_at -> Nullable<BigInt>,
+        undone_at -> Nullable<BigInt>,
+        undone_by -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(account -> organization (organization_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -392,5 +421,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     hub_settings,
     budget_book,
     budget_hold,
-    conversation_alias
+    conversation_alias,
+    action_execution
 );

@@ -4,8 +4,12 @@
 //! decision: policies and approvals are not its business.
 
 mod address;
+pub mod http_call;
 pub mod http_fetch;
+pub mod http_tool;
 mod input;
+mod outward;
+pub mod template;
 pub mod time;
 pub mod todo_write;
 
@@ -18,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::http_fetch::HttpFetchSettings;
 use crate::domain::generation::ToolSpec;
-use crate::domain::ids::{OrganizationId, Timestamp, UserId};
+use crate::domain::ids::{ConversationId, OrganizationId, Timestamp, UserId};
 use crate::domain::settings::Todo;
 use crate::domain::tool_call::ToolPolicy;
 use crate::error::Fault;
@@ -40,6 +44,20 @@ pub trait Tool {
     /// What may go wrong, one line each.
     fn risks(&self, input: &Value) -> Vec<String>;
 
+    /// Whether a human is asked about each call, whatever policies say.
+    fn asks_always(&self) -> bool {
+        false
+    }
+
+    /// What it would do, where that takes a look outside: shown to the human who is asked. Without it the summary is.
+    fn preview(
+        &self,
+        _input: &Value,
+        _context: ToolContext,
+    ) -> Option<LocalBoxFuture<'static, Result<String, String>>> {
+        None
+    }
+
     /// Whether the input is as the schema wants it; if not, a sentence that names the field.
     fn check(&self, input: &Value) -> Result<(), String>;
 
@@ -55,6 +73,8 @@ pub struct ToolContext {
     pub request_id: String,
     pub organization: OrganizationId,
     pub user: UserId,
+    /// The conversation whose agent calls.
+    pub conversation: ConversationId,
     /// Fires when the call is aborted.
     pub cancel: CancellationToken,
 }

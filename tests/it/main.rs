@@ -6,6 +6,7 @@ mod support;
 
 mod administration;
 mod adversarial;
+mod agents;
 mod approvals;
 mod bad_frames;
 mod doors;
@@ -32,6 +33,7 @@ mod real_model;
 mod rest;
 mod resume;
 mod revocation;
+mod session_info;
 mod shutdown;
 mod slow_readers;
 mod stop_before_commit;

@@ -36,6 +36,8 @@ fn query(viewer: &str, limit: usize) -> ConversationQuery {
         project: None,
         status: None,
         user: None,
+        entity_type: None,
+        entity_id: None,
         cursor: None,
         limit,
     }

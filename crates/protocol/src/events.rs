@@ -98,6 +98,10 @@ pub struct SessionUpdated {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "describe", ts(as = "Option<bool>", optional))]
     pub deleted: bool,
+    /// Where model, agent or thinking level are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub info: Option<SessionInfo>,
 }
 
 /// `tool.approval_resolved`. `by` is absent where the clock, a stop or a disconnect decided.
@@ -162,6 +166,10 @@ pub struct TurnStarted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub provider: Option<String>,
+    /// Why that model answers, where a rule chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub routing_decision: Option<RoutingDecision>,
 }
 
 /// `turn.ended`.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "describe")]
+use crate::acting::*;
 use crate::frames::{Event, Position};
 use crate::model::*;
 
@@ -87,6 +89,10 @@ pub struct SessionCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub visibility: Option<Visibility>,
+    /// Words that routing rules may look for, at most 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub tags: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub idempotency_key: Option<String>,
@@ -146,6 +152,10 @@ pub struct SessionUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub visibility: Option<Visibility>,
+    /// The whole list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub tags: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -483,6 +493,19 @@ pub struct ModelUsage {
     pub usage: Usage,
 }
 
+/// A slash command: `/model gpt-5`, or `model` with its arguments apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct CommandExecute {
+    pub session_id: String,
+    pub command: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub args: Option<String>,
+}
+
 /// A method's name and the names of the types it takes and gives.
 pub struct Method {
     pub name: &'static str,
@@ -532,7 +555,15 @@ methods! {
     "todos.get": SessionGet => TodoList;
     "todos.update": TodoUpdate => TodoList;
     "models.list": Empty => Page<Model>;
+    "commands.list": Empty => CommandManifest;
+    "commands.execute": CommandExecute => CommandResult;
     "channels.presence": ChannelGet => Presence;
     "channels.history": ChannelHistory => ChannelEvents;
     "usage.get": UsageGet => UsageReport;
+    "skills.list": Empty => Page<Skill>;
+    "skills.execute": SkillExecute => SkillResult;
+    "actions.list": ActionList => Page<Action>;
+    "actions.preview": ActionTarget => ActionPreview;
+    "actions.execute": ActionExecute => ActionOutcome;
+    "actions.undo": ActionUndo => ActionUndone;
 }

@@ -82,6 +82,10 @@ pub struct Session {
     #[cfg_attr(feature = "describe", ts(optional))]
     pub model: Option<String>,
     pub thinking_level: ThinkingLevel,
+    /// Words that routing rules may look for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "describe", ts(as = "Option<Vec<String>>", optional))]
+    pub tags: Vec<String>,
     /// What kind of door began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
@@ -90,6 +94,37 @@ pub struct Session {
     pub usage: Usage,
     pub created_at: String,
     pub updated_at: String,
+}
+
+/// Who answers in a session, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionInfo {
+    pub provider: String,
+    pub model: String,
+    pub thinking_level: ThinkingLevel,
+    /// The levels that the model has.
+    pub available_thinking_levels: Vec<ThinkingLevel>,
+    pub agent: String,
+    /// Where a rule chose the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub routing_decision: Option<RoutingDecision>,
+}
+
+/// Why a model answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingDecision {
+    pub model: String,
+    pub provider: String,
+    pub rule_name: String,
+    /// For people.
+    pub reason: String,
 }
 
 /// The budget that had no room for a turn. `unit` is `tokens` or `usd`; the amounts are in it.
@@ -328,6 +363,10 @@ pub struct Turn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub refusal: Option<BudgetRefusal>,
+    /// Why that model answers, where a rule or a fallback chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub routing_decision: Option<RoutingDecision>,
     /// The turn that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
@@ -455,6 +494,10 @@ pub struct Agent {
     pub provider: String,
     pub model: String,
     pub tools: Vec<String>,
+    /// Kinds of entities that it serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "describe", ts(as = "Option<Vec<String>>", optional))]
+    pub entity_types: Vec<String>,
     pub default: bool,
 }
 
@@ -488,4 +531,64 @@ pub struct Model {
     pub id: String,
     pub provider: String,
     pub thinking_levels: Vec<ThinkingLevel>,
+}
+
+/// A slash command that the caller may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct CommandInfo {
+    /// Without the slash.
+    pub name: String,
+    pub description: String,
+    pub aliases: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "describe", ts(as = "Option<Vec<ArgInfo>>", optional))]
+    pub args: Vec<ArgInfo>,
+    /// `core`, `agent`, `template` (from configuration) or `admin` (for administrators of the hub).
+    pub scope: String,
+}
+
+/// An argument of a slash command. `type` is `enum` where `values` are all that it may be, else `string`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ArgInfo {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub optional: bool,
+    /// To complete from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "describe", ts(as = "Option<Vec<String>>", optional))]
+    pub values: Vec<String>,
+    pub description: String,
+}
+
+/// The slash commands; `version` is the same for the same commands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct CommandManifest {
+    pub commands: Vec<CommandInfo>,
+    pub version: u64,
+}
+
+/// What came of a slash command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct CommandResult {
+    pub command: String,
+    pub success: bool,
+    /// For people.
+    pub message: String,
+    /// For programs; of a command that failed `code` is a word of the table of errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub data: Option<Value>,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Attachment, Message, ToolCallState, ToolPolicy, TurnState, Usage};
+use crate::model::{Attachment, Message, RoutingDecision, ToolCallState, ToolPolicy, TurnState, Usage};
 
 /// An error of `/api`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -237,4 +237,56 @@ pub struct Ready {
     /// Providers that cannot be reached. The hub can work all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<Vec<String>>,
+}
+
+/// `POST /api/v1/routing/explain`: a message as the caller would send it. Nothing is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingQuestion {
+    pub content: String,
+    /// How many things are attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<u32>,
+    /// As the message would name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A session whose agent, tags and model count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}
+
+/// Who would answer, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingExplanation {
+    pub agent: String,
+    pub provider: String,
+    pub model: String,
+    /// `message`, `conversation`, `rule` or `agent`: what chose it, the strongest first.
+    pub chosen_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing_decision: Option<RoutingDecision>,
+    /// Every rule, in order.
+    pub rules: Vec<RuleExplanation>,
+    /// Who is asked, in order, when a provider fails before its first token.
+    pub fallback: Vec<String>,
+}
+
+/// What a rule says of the message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RuleExplanation {
+    pub name: String,
+    pub provider: String,
+    pub model: String,
+    pub matched: bool,
+    /// What held, or the first thing that did not.
+    pub why: String,
 }

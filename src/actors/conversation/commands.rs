@@ -5,11 +5,12 @@ use super::*;
 use crate::actors::spending::Till;
 use crate::domain::act::Act;
 use crate::domain::approval::{Approval, Decision};
-use crate::domain::command::{ApprovalRef, NewMessage, Once, Page};
+use crate::domain::command::{ApprovalRef, NewMessage, Once, Page, Status};
 use crate::domain::conversation::{Outcome, Send, SettingsChange};
 use crate::domain::hub::LocalFuture;
 use crate::domain::ids::{MessageId, TurnId, UserId};
 use crate::domain::record::{Idempotency, Write};
+use crate::domain::settings::ConversationState;
 use crate::domain::turn::TurnState;
 use crate::error::Code;
 use crate::store::CommitFault;
@@ -42,12 +43,12 @@ impl ConversationActor {
             }
             SessionCommand::Send(new) => {
                 let once = new.once.clone();
-                let look = self.look(&caller, &new.content, new.model.as_deref());
+                let look = self.look(&caller, (&new.content, new.attachments.len()), new.model.as_deref());
                 let send = |actor: &mut Self, caller: &Caller| actor.begin_send(caller, new);
                 self.begin_once(caller, (once, look), answer, context, send);
             }
             SessionCommand::Retry { turn, model, once } => {
-                let look = self.look(&caller, "", model.as_deref());
+                let look = self.look(&caller, ("", 0), model.as_deref());
                 let retry = move |actor: &mut Self, caller: &Caller| actor.begin_retry(caller, turn, model);
                 self.begin_once(caller, (once, look), answer, context, retry);
             }
@@ -90,10 +91,13 @@ impl ConversationActor {
         Ok(match command {
             SessionCommand::Change(change) => {
                 refuse_unknown_agent(&settings, &change)?;
-                let outcome = live.machine.change(change, source)?;
-                if let Some(rules) = settings.rules(&live.machine.settings.agent) {
+                // What is told of the change tells of the new agent. An archived conversation takes no change.
+                if live.machine.settings.state != ConversationState::Archived
+                    && let Some(rules) = settings.rules(change.agent.as_ref().unwrap_or(&live.machine.settings.agent))
+                {
                     live.machine.set_rules(rules);
                 }
+                let outcome = live.machine.change(change, source)?;
                 Decided::After(outcome, session(live))
             }
             SessionCommand::Archive => {
@@ -114,6 +118,24 @@ impl ConversationActor {
                 let asker = live.next_asker();
                 Decided::Later(asker, live.machine.stop(turn, kind, asker, source)?)
             }
+            SessionCommand::Halt => {
+                let asker = live.next_asker();
+                Decided::Later(asker, live.machine.halt(&caller.principal.user, asker, source))
+            }
+            SessionCommand::Info => Decided::Now(Reply::Info(place.1, Arc::new(live.machine.info(None)))),
+            SessionCommand::Think(word) => {
+                let outcome = live.machine.think(&word, source)?;
+                Decided::After(outcome, Reply::Info(place.1, Arc::new(live.machine.info(None))))
+            }
+            SessionCommand::Clear => {
+                let outcome = live.machine.clear(caller.principal.user.clone(), source)?;
+                Decided::After(outcome, session(live))
+            }
+            SessionCommand::Compact => {
+                let asker = live.next_asker();
+                Decided::Later(asker, live.machine.compact(asker)?)
+            }
+            SessionCommand::Status => Decided::Now(Reply::Status(Box::new(status(live)))),
             SessionCommand::Todos => Decided::Now(Reply::Todos(live.machine.todos().to_vec())),
             SessionCommand::TodosReplace(todos) => {
                 let outcome = live.machine.replace_todos(todos.clone())?;
@@ -150,6 +172,8 @@ impl ConversationActor {
             | SessionCommand::Messages { .. }
             | SessionCommand::CountMessages
             | SessionCommand::Turn(_)
+            // The hub's own business: it is other commands by the time it comes here.
+            | SessionCommand::Execute { .. }
             | SessionCommand::Delete => {
                 return Err(Fault::plain(Code::Internal));
             }
@@ -157,10 +181,19 @@ impl ConversationActor {
     }
 
     /// Asks the budgets whether a new turn has a chance. `None` where none applies.
-    fn look(&self, caller: &Caller, text: &str, model: Option<&str>) -> Option<LocalFuture<Result<(), Fault>>> {
+    fn look(
+        &self,
+        caller: &Caller,
+        (text, attachments): (&str, usize),
+        model: Option<&str>,
+    ) -> Option<LocalFuture<Result<(), Fault>>> {
         let State::Live(live) = &self.state else { return None };
-        let (provider, model) = (&live.machine.rules().agent.provider, live.machine.model_for(model));
-        let till = Till::of(&self.shared, || self.spender(Some(&caller.principal.user), provider, model))?;
+        let (machine, user) = (&live.machine, &caller.principal.user);
+        let till = Till::of(&self.shared, || {
+            let decided = machine.routed(text, attachments, user);
+            let target = machine.choice(model, decided.as_ref()).target;
+            self.spender(Some(user), &target.provider, &target.model)
+        })?;
         let text = text.to_owned();
         Some(Box::pin(async move { till.look(&text).await }))
     }
@@ -229,15 +262,16 @@ impl ConversationActor {
     }
 
     fn begin_send(&mut self, caller: &Caller, new: NewMessage) -> Result<(Reply, Outcome), Fault> {
+        let live = self.live()?;
+        let yields = new.yields && live.machine.settings.model.is_some();
         let send = Send {
             user: caller.principal.user.clone(),
             content: new.content,
             attachments: new.attachments,
-            model: new.model,
+            model: new.model.filter(|_| !yields),
             busy: new.busy,
             correlation_id: caller.request_id.clone(),
         };
-        let live = self.live()?;
         let (message, turn, outcome) = live.machine.send(send, &mut SystemSource)?;
         Ok((sent(live, message, turn), outcome))
     }
@@ -336,6 +370,19 @@ impl Live {
     }
 }
 
+fn status(live: &Live) -> Status {
+    let machine = &live.machine;
+    let waiting = machine.live_turns().iter().filter(|turn| turn.state == TurnState::Queued).count();
+    Status {
+        info: machine.info(None),
+        context: machine.context_now(),
+        chosen: machine.settings.model.is_some(),
+        settings: machine.settings.clone(),
+        turn: machine.current().map(|turn| turn.state),
+        queued: waiting,
+    }
+}
+
 fn refuse_unknown_agent(settings: &crate::actors::HubSettings, change: &SettingsChange) -> Result<(), Fault> {
     match &change.agent {
         Some(agent) if settings.agent(agent).is_none() => Err(Fault::field("agent", "no such agent")),
@@ -344,13 +391,15 @@ fn refuse_unknown_agent(settings: &crate::actors::HubSettings, change: &Settings
 }
 
 fn sent(live: &Live, message: MessageId, turn: TurnId) -> Reply {
-    let state = live.machine.turn(turn).map_or(TurnState::Queued, |t| t.state);
-    Reply::Sent { message, turn, state }
+    let begun = live.machine.turn(turn);
+    let state = begun.map_or(TurnState::Queued, |t| t.state);
+    let info = Some(Arc::new(live.machine.info_of_turn(turn)));
+    Reply::Sent { message, turn, state, info }
 }
 
 fn idempotency(user: &UserId, once: &Once, reply: &Reply) -> Idempotency {
     let answer = match reply {
-        Reply::Sent { message, turn, state } => {
+        Reply::Sent { message, turn, state, .. } => {
             serde_json::json!({ "message": message.to_string(), "turn": turn.to_string(), "state": state.name() })
         }
         _ => serde_json::Value::Null,
@@ -368,7 +417,8 @@ fn answered(request: &[u8; 32], answer: &str, once: &Once) -> Result<Reply, Faul
     let parsed = MessageId::parse(text("message")).ok().zip(TurnId::parse(text("turn")).ok());
     let (message, turn) =
         parsed.ok_or_else(|| Fault::new(Code::Conflict, "the idempotency key was used for another request"))?;
-    Ok(Reply::Sent { message, turn, state: TurnState::parse(text("state")).unwrap_or(TurnState::Queued) })
+    let state = TurnState::parse(text("state")).unwrap_or(TurnState::Queued);
+    Ok(Reply::Sent { message, turn, state, info: None })
 }
 
 /// Somebody was first: what holds.

@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::actors::agent::{CancelTools, Generate, RunTool};
+use crate::actors::agent::{CancelTools, Generate, Previews, RunTool};
+use crate::actors::persona::Persona;
 use crate::actors::spending::Till;
 use crate::actors::with_kit;
 use crate::domain::conversation::{Answer, Effect, Outcome, Urgent, Verdict};
 use crate::domain::event::Event;
-use crate::domain::ids::{ApprovalId, OrganizationId, UserId};
+use crate::domain::ids::{ApprovalId, UserId};
 use crate::domain::record::{Batch, Idempotency};
 use crate::domain::settings::Visibility;
 use crate::domain::spending::Spender;
@@ -145,6 +146,7 @@ impl ConversationActor {
     fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
         match effect {
             Effect::Generate { run } => self.generate(run),
+            Effect::Summarize { run } => self.summarize(run),
             Effect::RunTool { call, turn: _, tool, input } => self.run_tool(call, tool, input),
             Effect::Answer { asker, answer } => self.answer(asker, answer, context),
             // The nearest deadline is armed after every outcome.
@@ -160,7 +162,14 @@ impl ConversationActor {
         let Some(waiting) = live.askers.remove(&asker) else { return };
         let reply = match answer {
             Answer::Ended { turn, state, receipt, usage } => Reply::Ended { turn, state, receipt, usage },
-            Answer::Archived => Reply::Session(Box::new(live.machine.settings.clone()), None),
+            Answer::NothingRan => Reply::NothingRan,
+            Answer::Archived | Answer::Compacted(Ok(())) => {
+                Reply::Session(Box::new(live.machine.settings.clone()), None)
+            }
+            Answer::Compacted(Err(why)) => {
+                let _ = waiting.send(Err(Fault::unavailable(format!("the conversation is not summarized: {why}"))));
+                return;
+            }
         };
         let _ = waiting.send(Ok(reply));
     }
@@ -176,7 +185,54 @@ impl ConversationActor {
         live.upstream = Some((run, cancel.clone()));
         let agent = live.agent.clone();
         let till = Till::of(&self.shared, || self.spender(None, &provider, &prompt.model));
-        agent.do_send(Generate { run, provider, prompt, till, cancel });
+        let Some(about) = self.tool_context() else { return };
+        let persona = self.persona();
+        agent.do_send(Generate { run, provider, prompt, till, about, cancel, summary: false, persona });
+    }
+
+    /// The same way as an answer, and paid for like one; but nobody hears it as it comes.
+    fn summarize(&mut self, run: Run) {
+        let Ok(live) = self.live() else { return };
+        let Some((provider, prompt)) = live.machine.summary_prompt() else { return };
+        let cancel = CancellationToken::new();
+        live.upstream = Some((run, cancel.clone()));
+        let (agent, owner) = (live.agent.clone(), live.machine.settings.user.clone());
+        // Between turns nobody else than the owner is there to pay.
+        let user = live.machine.current().map_or(owner, |turn| turn.user.clone());
+        let till = Till::of(&self.shared, || self.spender(Some(&user), &provider, &prompt.model));
+        let Some(about) = self.tool_context() else { return };
+        agent.do_send(Generate { run, provider, prompt, till, about, cancel, summary: true, persona: None });
+    }
+
+    /// Who speaks, where its system prompt has something to be filled in.
+    fn persona(&self) -> Option<Persona> {
+        let State::Live(live) = &self.state else { return None };
+        let agent = &live.machine.rules().agent;
+        let turn = live.machine.current()?;
+        let entity = live.machine.settings.entity.clone();
+        let template = agent.system.clone().unwrap_or_default();
+        (entity.is_some() || template.contains("{{")).then(|| Persona {
+            agent: agent.name.clone(),
+            template,
+            organization: self.place.0.clone(),
+            user: turn.user.clone(),
+            entity,
+            turn: turn.id,
+            request_id: turn.correlation_id.clone(),
+        })
+    }
+
+    /// For whom tools of the turn at work run.
+    fn tool_context(&self) -> Option<ToolContext> {
+        let State::Live(live) = &self.state else { return None };
+        Some(ToolContext {
+            now: SystemSource.now(),
+            request_id: live.machine.current().map(|t| t.correlation_id.clone()).unwrap_or_default(),
+            organization: self.place.0.clone(),
+            user: live.machine.settings.user.clone(),
+            conversation: self.place.1,
+            cancel: CancellationToken::new(),
+        })
     }
 
     /// Who pays: whoever sent the message, for the agent and the model that answer it.
@@ -194,15 +250,8 @@ impl ConversationActor {
 
     fn run_tool(&mut self, call: crate::domain::ids::PartId, tool: String, input: serde_json::Value) {
         crate::failpoint::reach("tool.executing");
-        let organization: OrganizationId = self.place.0.clone();
+        let Some(context) = self.tool_context() else { return };
         let Ok(live) = self.live() else { return };
-        let context = ToolContext {
-            now: SystemSource.now(),
-            request_id: live.machine.current().map(|t| t.correlation_id.clone()).unwrap_or_default(),
-            organization,
-            user: live.machine.settings.user.clone(),
-            cancel: CancellationToken::new(),
-        };
         live.agent.do_send(RunTool { call, tool, input, context });
     }
 
@@ -222,14 +271,26 @@ impl ConversationActor {
                 // A part that ended has its row written with the next batch of facts, or by the next checkpoint.
                 return self.stream(all, context);
             }
-            Report::StepEnded { run, end } => {
+            Report::StepEnded { run, end, previews } => {
                 live.upstream.take_if(|(known, _)| *known == run);
-                let verdicts = live.verdicts();
+                if let Err(fault) = &end {
+                    let provider = live.machine.provider().unwrap_or_default();
+                    let kind = fault.kind.name();
+                    tracing::warn!(conversation = %live.machine.settings.id, provider, kind, %fault, "a provider failed");
+                }
+                let verdicts = live.verdicts(&previews);
                 live.machine.on_step_ended(run, end, verdicts, source)
             }
             Report::Refused { run, refused } => {
                 live.upstream.take_if(|(known, _)| *known == run);
                 live.machine.on_refused(run, refused, source)
+            }
+            Report::Summarized { run, summary } => {
+                live.upstream.take_if(|(known, _)| *known == run);
+                if let Err(why) = &summary {
+                    tracing::warn!(conversation = %live.machine.settings.id, why, "a conversation was not summarized");
+                }
+                live.machine.on_summary(run, summary, source)
             }
             Report::UpstreamClosed { run, at } => live.machine.on_upstream_closed(run, at, source),
             Report::ToolDone { call, report } => live.machine.on_tool_done(call, report, source),
@@ -339,7 +400,7 @@ impl Live {
     }
 
     /// What the table of tools says about the calls of this step.
-    fn verdicts(&self) -> Vec<Verdict> {
+    fn verdicts(&self, previews: &Previews) -> Vec<Verdict> {
         let profile = &self.machine.rules().agent;
         let judge = |call: crate::domain::tool_call::ToolCall| {
             let offered = profile.tools.iter().find(|(name, _)| *name == call.tool);
@@ -353,12 +414,15 @@ impl Live {
                     error: Some(format!("no such tool: {}", call.tool)),
                 };
             };
+            let seen = previews.iter().find(|(name, input, _)| *name == call.tool && *input == call.input);
+            let seen = seen.map(|(_, _, seen)| seen.clone()).transpose();
+            let policy = if tool.asks_always() && *policy == ToolPolicy::Allow { ToolPolicy::Ask } else { *policy };
             Verdict {
-                policy: *policy,
-                summary: tool.summary(&call.input),
+                policy,
+                summary: seen.clone().ok().flatten().unwrap_or_else(|| tool.summary(&call.input)),
                 risks: tool.risks(&call.input),
                 concurrent: tool.concurrent(),
-                error: tool.check(&call.input).err(),
+                error: tool.check(&call.input).err().or(seen.err().map(|why| format!("the preview failed: {why}"))),
             }
         };
         self.machine.unjudged_calls().into_iter().map(judge).collect()

@@ -198,7 +198,7 @@ impl ConversationActor {
         let settings = Arc::new(live.machine.settings.clone());
         let outcome = Outcome {
             writes: vec![Write::DeleteConversation],
-            events: vec![Event::SessionUpdated { settings, deleted: true }],
+            events: vec![Event::SessionUpdated { settings, deleted: true, info: None, paused: None }],
             ..Outcome::default()
         };
         self.drive(outcome, context, |actor, context, result| {

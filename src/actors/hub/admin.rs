@@ -111,7 +111,7 @@ impl LocalHub {
     }
 
     /// Writes the act down. When this returns it is on disk.
-    async fn write_down(&self, act: &Act<'_>, outcome: Option<&str>) -> Result<(), Fault> {
+    pub(super) async fn write_down(&self, act: &Act<'_>, outcome: Option<&str>) -> Result<(), Fault> {
         let written = self.shared.store.append_audit(act.entry(outcome)).await;
         written.map(drop).map_err(crate::actors::conversation::from_commit)
     }

@@ -1,10 +1,13 @@
 //! The hub's one handle, as doors and routes hold it: who may, where it lives, and the answer.
 
+mod actions;
 mod admin;
 mod aliases;
 mod channels;
 mod question;
 mod sessions;
+mod skills;
+mod slash;
 
 use std::sync::Arc;
 
@@ -39,8 +42,8 @@ const SNAPSHOT_APPROVALS: usize = 100;
 /// The longest name of an event that a client publishes.
 const EVENT_NAME: usize = 128;
 
-/// Held while somebody's session of a channel is made.
-static FIRST_OF_CHANNEL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Held while somebody's session of a channel or about an entity is made.
+static FIRST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The hub within this process. Cheap to clone; one on each worker.
 #[derive(Clone)]
@@ -108,6 +111,9 @@ impl LocalHub {
         if let SessionCommand::Decide { reason, .. } = &command {
             check_reason(reason.as_deref())?;
         }
+        if let SessionCommand::Decide { which, approved: true, .. } = &command {
+            self.may_grant(&caller, &place, *which).await?;
+        }
         let make = move |answer| Ask { caller: caller.clone(), by, command: command.clone(), answer };
         self.deliver(place, make).await
     }
@@ -115,12 +121,18 @@ impl LocalHub {
     async fn carry_out(self, caller: Caller, command: Command) -> Result<Reply, Fault> {
         policy::allow(&caller.principal, command.operation())?;
         match command {
+            Command::Session(name, SessionCommand::Execute { command, args }) => {
+                self.execute(caller, name, &command, args.as_deref()).await.map(Reply::Executed)
+            }
             Command::Session(name, command) => self.ask_named(caller, name, command).await,
             Command::SessionCreate(new) => self.create_session(&caller, new).await,
             Command::SessionOfChannel(channel) => self.session_of_channel(&caller, channel).await,
-            Command::SessionList { project, state, search, page } => match search {
+            Command::SessionOfEntity { entity, agent } => {
+                self.session_of_entity(&caller, entity, agent.as_deref()).await
+            }
+            Command::SessionList { project, state, entity_type, entity_id, search, page } => match search {
                 Some(text) => self.search_sessions(&caller, &text, page).await,
-                None => self.list_sessions(&caller, project, state, page).await,
+                None => self.list_sessions(&caller, (project, state), (entity_type, entity_id), page).await,
             },
             Command::ProjectCreate { name, once } => {
                 self.create_project(&caller, &name, once).await.map(Reply::Project)
@@ -148,6 +160,18 @@ impl LocalHub {
             }
             Command::Admin(organization, command) => self.administer(caller, organization, *command).await,
             Command::Usage(period) => self.usage(&caller, period).await,
+            Command::SkillList => Ok(self.list_skills(&caller)),
+            Command::SkillExecute { skill, input, entity, once } => {
+                self.execute_skill(caller, (skill, input, entity), once).await
+            }
+            Command::ActionList(kind) => Ok(self.list_actions(&caller, kind.as_deref())),
+            Command::ActionPreview(wish) => self.show_action(&caller, &wish).await,
+            Command::ActionExecute { wish, skip_preview, once } => {
+                self.execute_action(caller, wish, skip_preview, once).await
+            }
+            Command::ActionUndo(wish) => self.undo_action(caller, wish).await,
+            Command::CommandList => Ok(Reply::Commands(Arc::new(self.manifest(&caller)))),
+            Command::RoutingExplain(question) => self.explain(caller, question).await,
             Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => self.catalog(command),
         }
     }

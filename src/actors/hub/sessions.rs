@@ -6,9 +6,12 @@ use super::*;
 use crate::domain::command::Once;
 use crate::domain::generation::ThinkingLevel;
 use crate::domain::record::{Batch, Fact, Idempotency, Write};
-use crate::domain::settings::ConversationState;
+use crate::domain::settings::{ContextStart, ConversationState, Entity};
 use crate::domain::usage::Usage;
-use crate::store::CommitFault;
+use crate::store::{CommitFault, EntityQuery};
+
+/// What kind of door begins sessions about entities.
+const ENTITY_CHANNEL: &str = "ai";
 
 impl LocalHub {
     pub(super) async fn project_named(&self, caller: &Caller, name: &str) -> Result<Project, Fault> {
@@ -61,10 +64,8 @@ impl LocalHub {
 
     pub(super) async fn create_session(&self, caller: &Caller, new: NewSession) -> Result<Reply, Fault> {
         let settings = self.shared.settings.get();
-        let agent = match &new.agent {
-            Some(name) => settings.agent(name).ok_or_else(|| Fault::field("agent", "no such agent"))?,
-            None => settings.default_agent().ok_or_else(|| Fault::unavailable("no agent is configured"))?,
-        };
+        let kind = new.entity.as_ref().map(|entity| entity.kind.as_str());
+        let agent = settings.agent_for(new.agent.as_deref(), kind)?;
         let (organization, user) = (caller.principal.organization.clone(), caller.principal.user.clone());
         if let Some(once) = &new.once {
             let known = self.shared.store.idempotency(&organization, &user, &once.key).await.map_err(from_store)?;
@@ -94,7 +95,10 @@ impl LocalHub {
             agent: agent.name.clone(),
             model: new.model,
             thinking: new.thinking.unwrap_or(ThinkingLevel::Off),
+            tags: new.tags,
+            context: ContextStart::default(),
             channel: new.channel,
+            entity: new.entity,
             next_turn_no: 1,
             usage: Usage::default(),
             created_at: now,
@@ -129,7 +133,7 @@ impl LocalHub {
     }
 
     pub(super) fn announce_session(&self, row: &Settings) {
-        let event = Event::SessionUpdated { settings: Arc::new(row.clone()), deleted: false };
+        let event = Event::updated(Arc::new(row.clone()));
         let tell = |channel: Channel| {
             let key = ChannelKey::new(row.organization.clone(), &channel);
             fanout::announce(&self.shared.workers, key, event.clone());
@@ -159,31 +163,62 @@ impl LocalHub {
     pub(super) async fn session_of_channel(&self, caller: &Caller, channel: &'static str) -> Result<Reply, Fault> {
         let (organization, user) = (&caller.principal.organization, &caller.principal.user);
         let find = async || self.shared.store.find_by_channel(organization, user, channel).await.map_err(from_store);
+        let new = NewSession { channel: Some(channel.to_owned()), ..NewSession::default() };
+        self.found_or_new(caller, find, new).await
+    }
+
+    pub(super) async fn session_of_entity(
+        &self,
+        caller: &Caller,
+        entity: Option<Entity>,
+        agent: Option<&str>,
+    ) -> Result<Reply, Fault> {
+        let settings = self.shared.settings.get();
+        let agent = settings.agent_for(agent, entity.as_ref().map(|entity| entity.kind.as_str()))?.name.clone();
+        let query = EntityQuery {
+            organization: caller.principal.organization.clone(),
+            user: caller.principal.user.clone(),
+            channel: ENTITY_CHANNEL,
+            entity: entity.clone(),
+            agent: agent.clone(),
+        };
+        let find = async || self.shared.store.find_by_entity(query.clone()).await.map_err(from_store);
+        let channel = Some(ENTITY_CHANNEL.to_owned());
+        let new = NewSession { channel, entity, agent: Some(agent), ..NewSession::default() };
+        self.found_or_new(caller, find, new).await
+    }
+
+    /// The session that `find` finds, else a new one.
+    async fn found_or_new(
+        &self,
+        caller: &Caller,
+        find: impl AsyncFn() -> Result<Option<ConversationId>, Fault>,
+        new: NewSession,
+    ) -> Result<Reply, Fault> {
         if let Some(id) = find().await? {
             return self.ask(caller.clone(), id, SessionCommand::Get).await;
         }
         // Two sockets that talk at the same moment get one session: the second to come here finds the first one's.
-        let _first = FIRST_OF_CHANNEL.lock().await;
+        let _first = FIRST.lock().await;
         match find().await? {
             Some(id) => self.ask(caller.clone(), id, SessionCommand::Get).await,
-            None => {
-                let new = NewSession { channel: Some(channel.to_owned()), ..NewSession::default() };
-                self.create_session(caller, new).await
-            }
+            None => self.create_session(caller, new).await,
         }
     }
 
     pub(super) async fn list_sessions(
         &self,
         caller: &Caller,
-        project: Option<ProjectId>,
-        state: Option<ConversationState>,
+        (project, state): (Option<ProjectId>, Option<ConversationState>),
+        (entity_type, entity_id): (Option<String>, Option<String>),
         page: PageRequest,
     ) -> Result<Reply, Fault> {
         let cursor = page.cursor.as_deref().map(ConversationId::parse).transpose();
         let query = ConversationQuery {
             project,
             status: state,
+            entity_type,
+            entity_id,
             cursor: cursor.map_err(|_| Fault::field("cursor", "not one that the hub gave"))?,
             ..self.own_sessions(caller, page.limit)
         };
@@ -200,6 +235,8 @@ impl LocalHub {
             project: None,
             status: None,
             user: None,
+            entity_type: None,
+            entity_id: None,
             cursor: None,
             limit,
         }

@@ -30,6 +30,8 @@ pub struct Change {
     pub model: Option<Option<String>>,
     pub thinking: Option<ThinkingLevel>,
     pub visibility: Option<Visibility>,
+    /// The whole list.
+    pub tags: Option<Vec<String>>,
 }
 
 /// A title is the first line of the first message, cut here.
@@ -54,7 +56,8 @@ impl Conversation {
             let line = send.content.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();
             self.settings.title = line.chars().take(TITLE_CHARS).collect();
         }
-        let turn = self.add_turn(&send, None, source);
+        let mut turn = self.add_turn(&send, None, source);
+        turn.routing = self.routed(&send.content, send.attachments.len(), &send.user).map(Box::new);
         let (message_id, turn_id) = (turn.message, turn.id);
         let message = self.user_message(&turn, send, source);
         out.writes.push(Write::Message(message.clone()));
@@ -84,6 +87,7 @@ impl Conversation {
             answer: None,
             user: send.user.clone(),
             model: send.model.clone(),
+            routing: None,
             steps: 0,
             usage: Usage::default(),
             retry_of: retry_of.map(|t| t.id),
@@ -139,11 +143,11 @@ impl Conversation {
         }
     }
 
-    fn queued(&self) -> impl Iterator<Item = &Turn> {
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Turn> {
         self.live.iter().filter(|t| t.state == TurnState::Queued)
     }
 
-    fn refuse_if_archived(&self) -> Result<(), Fault> {
+    pub(super) fn refuse_if_archived(&self) -> Result<(), Fault> {
         match self.settings.state {
             ConversationState::Archived => Err(Fault::plain(Code::Archived)),
             _ => Ok(()),
@@ -227,7 +231,8 @@ impl Conversation {
         let refs = serde_json::json!({ "state": turn.state.name() });
         out.writes.push(Self::fact("turn.ended", Some(turn.id), None, refs));
         out.writes.push(Write::Turn(turn.clone()));
-        out.events.push(Event::TurnEnded { conversation: self.conversation(), turn: Arc::new(turn.clone()) });
+        let tally = Arc::new(self.tally(&turn));
+        out.events.push(Event::TurnEnded { conversation: self.conversation(), turn: Arc::new(turn.clone()), tally });
         self.ended.push(turn);
         if self.ended.len() > ENDED_TURNS {
             self.ended.remove(0);
@@ -279,7 +284,8 @@ impl Conversation {
             busy: None,
             correlation_id,
         };
-        let turn = self.add_turn(&send, Some(&old), source);
+        let mut turn = self.add_turn(&send, Some(&old), source);
+        turn.routing = self.routed_again(turn.message, &turn.user).map(Box::new);
         let ids = (turn.message, turn.id);
         self.place_turn(turn, &mut out, source);
         self.touch_settings(source.now(), &mut out);
@@ -287,29 +293,36 @@ impl Conversation {
         Ok((ids.0, ids.1, out))
     }
 
-    /// Takes messages into the queue from now on, and starts no turn.
+    /// Takes messages into the queue from now on, and starts no turn. All are told, also where it was paused already.
     pub fn pause(&mut self, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
         let mut out = Outcome::default();
-        if self.settings.state != ConversationState::Paused {
-            self.settings.state = ConversationState::Paused;
-            out.writes.push(Self::fact("session.paused", None, None, serde_json::json!({})));
-            self.touch_settings(source.now(), &mut out);
-        }
+        self.turn_over(ConversationState::Paused, "session.paused", source.now(), &mut out);
         Ok(out)
     }
 
-    /// Starts what waits.
+    fn turn_over(&mut self, state: ConversationState, fact: &'static str, now: Timestamp, out: &mut Outcome) {
+        if self.settings.state != state {
+            self.settings.state = state;
+            self.settings.updated_at = now;
+            out.writes.push(Self::fact(fact, None, None, serde_json::json!({})));
+            out.writes.push(Write::Conversation(self.settings.clone()));
+        }
+        out.events.push(Event::SessionUpdated {
+            settings: Arc::new(self.settings.clone()),
+            deleted: false,
+            info: None,
+            paused: Some(state == ConversationState::Paused),
+        });
+    }
+
+    /// Starts what waits. All are told, also where it was not paused.
     pub fn resume(&mut self, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
         let mut out = Outcome::default();
-        if self.settings.state != ConversationState::Active {
-            self.settings.state = ConversationState::Active;
-            out.writes.push(Self::fact("session.resumed", None, None, serde_json::json!({})));
-            self.touch_settings(source.now(), &mut out);
-            self.start_next(&mut out, source);
-            self.settle_status(&mut out);
-        }
+        self.turn_over(ConversationState::Active, "session.resumed", source.now(), &mut out);
+        self.start_next(&mut out, source);
+        self.settle_status(&mut out);
         Ok(out)
     }
 
@@ -333,15 +346,18 @@ impl Conversation {
             self.cancel_queued(turn, &mut out, source);
         }
         self.begin_stop(StopKind::Abort, None, &mut out, source);
+        self.drop_compaction(&mut out);
         self.touch_settings(source.now(), &mut out);
         self.settle_status(&mut out);
         out
     }
 
-    /// Changes the conversation's own row.
+    /// Changes the conversation's own row. What is so already changes nothing and is told to nobody.
     pub fn change(&mut self, change: Change, source: &mut dyn Source) -> Result<Outcome, Fault> {
         self.refuse_if_archived()?;
+        self.refuse_unknown_level(&change)?;
         let mut out = Outcome::default();
+        let before = self.settings.clone();
         if let Some(title) = change.title {
             self.settings.title = title;
         }
@@ -357,7 +373,15 @@ impl Conversation {
         if let Some(visibility) = change.visibility {
             self.settings.visibility = visibility;
         }
-        self.touch_settings(source.now(), &mut out);
+        if let Some(tags) = change.tags {
+            self.settings.tags = tags;
+        }
+        let of_session = |s: &Settings| (s.agent.clone(), s.model.clone(), s.thinking);
+        if of_session(&self.settings) != of_session(&before) {
+            self.touch_session(source.now(), &mut out);
+        } else if self.settings != before {
+            self.touch_settings(source.now(), &mut out);
+        }
         Ok(out)
     }
 

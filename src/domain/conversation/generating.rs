@@ -12,11 +12,13 @@ impl Conversation {
     pub(super) fn start_turn(&mut self, id: TurnId, out: &mut Outcome, source: &mut dyn Source) {
         let now = source.now();
         let conversation = self.conversation();
-        let model = self.model_of(id);
-        let provider = self.rules.agent.provider.clone();
+        let choice = self.choice_of(id);
+        let Target { provider, model } = choice.target.clone();
         let answer_id = MessageId::mint(source);
+        self.show_switch(choice.clone(), out);
         let Some(turn) = self.live_mut(id) else { return };
         turn.state = TurnState::Running;
+        turn.routing = choice.decision.map(Box::new);
         turn.started_at = Some(now);
         turn.answer = Some(answer_id);
         let turn = turn.clone();
@@ -72,18 +74,11 @@ impl Conversation {
         out.events.push(Event::MessageUpdated { conversation, message: Arc::new(answer.clone()) });
     }
 
-    /// The model of a turn that starts.
-    fn model_of(&self, id: TurnId) -> String {
-        self.model_for(self.turn(id).and_then(|t| t.model.as_deref())).to_owned()
-    }
-
-    /// The model that would answer now: what is asked for with the message, else the conversation's, else the agent's.
-    pub fn model_for<'a>(&'a self, asked: Option<&'a str>) -> &'a str {
-        asked.or(self.settings.model.as_deref()).unwrap_or(&self.rules.agent.model)
-    }
-
     /// Asks the model once more.
     pub(super) fn generate(&mut self, out: &mut Outcome, source: &mut dyn Source) {
+        if self.summarize_first(out) {
+            return;
+        }
         let limit = self.rules.steps_per_turn;
         let Some(turn) = self.work.as_ref().map(|w| w.turn) else { return };
         let Some(turn) = self.live_mut(turn) else { return };
@@ -98,13 +93,14 @@ impl Conversation {
         if let Some(work) = &mut self.work {
             work.run = run;
             work.upstream = true;
+            work.heard = false;
             work.calls.clear();
             work.step_usage = Usage::default();
         }
         out.effects.push(Effect::Generate { run });
     }
 
-    fn is_current(&self, run: Run) -> bool {
+    pub(super) fn is_current(&self, run: Run) -> bool {
         self.work.as_ref().is_some_and(|w| w.run == run && w.upstream && w.stopping.is_none())
     }
 
@@ -113,6 +109,9 @@ impl Conversation {
         let mut out = Outcome::default();
         if !self.is_current(run) {
             return out;
+        }
+        if let Some(work) = &mut self.work {
+            work.heard |= !matches!(event, StreamEvent::Usage(_) | StreamEvent::Ended(_));
         }
         match event {
             StreamEvent::Text(text) => self.grow(Growing::Text, &text, &mut out, source),
@@ -261,7 +260,11 @@ impl Conversation {
             work.upstream = false;
         }
         match end {
-            Err(fault) => self.fail_step(fault.message, &mut out, source),
+            Err(fault) => {
+                if !self.fall_back(&fault, &mut out, source) {
+                    self.fail_step(fault.message, &mut out, source);
+                }
+            }
             Ok(StopReason::Refusal) => self.fail_step("the provider refused to answer".into(), &mut out, source),
             Ok(_) if self.work.as_ref().is_some_and(|w| !w.calls.is_empty()) => {
                 self.write_usage(&mut out);
@@ -305,6 +308,7 @@ impl Conversation {
         let Some(work) = &mut self.work else { return };
         let usage = std::mem::take(&mut work.step_usage);
         let turn = work.turn;
+        self.last_step = Some(usage.total()).filter(|tokens| *tokens > 0).or(self.last_step);
         self.settings.usage.add(&usage);
         if let Some(turn) = self.live_mut(turn) {
             turn.usage.add(&usage);
@@ -339,6 +343,7 @@ impl Conversation {
         let Some(work) = self.work.take() else { return };
         self.exclusive.clear();
         self.grace_until = None;
+        self.compaction.take_if(|compaction| compaction.of_turn);
         let conversation = self.conversation();
         let Some(at) = self.live.iter().position(|t| t.id == work.turn) else { return };
         let mut turn = self.live.remove(at);

@@ -5,8 +5,11 @@
 //! Every method that can refuse does so before it changes anything.
 
 mod approvals;
+mod choosing;
 mod commands;
+mod compacting;
 mod generating;
+mod info;
 mod prompt;
 mod recovery;
 mod snapshot;
@@ -22,6 +25,7 @@ use super::event::{Event, Growing};
 use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};
+use super::routing::{Routes, Target};
 use super::settings::{ConversationState, Settings, Todo};
 use super::spending::Refusal;
 use super::tool_call::{ToolCallState, ToolPolicy};
@@ -29,6 +33,7 @@ use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
 
 pub use commands::{Change as SettingsChange, Send};
+pub use compacting::Summary;
 pub use snapshot::Snapshot;
 
 /// How many ended turns a conversation remembers.
@@ -46,6 +51,7 @@ pub struct Rules {
     pub queue_turns: usize,
     /// Requests to the provider within one turn.
     pub steps_per_turn: u16,
+    pub routes: Routes,
 }
 
 /// Whoever waits for an answer; the driver's own number.
@@ -59,6 +65,10 @@ pub type Run = u64;
 pub enum Effect {
     /// Ask the model, with `Conversation::prompt`.
     Generate {
+        run: Run,
+    },
+    /// Ask the model for a summary, with `Conversation::summary_prompt`.
+    Summarize {
         run: Run,
     },
     RunTool {
@@ -96,6 +106,10 @@ pub enum Answer {
     },
     /// The conversation is archived and nothing runs or waits in it any more.
     Archived,
+    /// The older part of the context is a summary now; else why not.
+    Compacted(Result<(), String>),
+    /// There was nothing to stop.
+    NothingRan,
 }
 
 /// What an input led to.
@@ -128,6 +142,12 @@ struct Work {
     run: Run,
     /// The request to the provider is open.
     upstream: bool,
+    /// The model has begun to answer in this step.
+    heard: bool,
+    /// Who was asked in this turn and failed before it began to answer.
+    tried: Vec<Target>,
+    /// Whether a summary was asked for in this turn: once is enough.
+    compacted: bool,
     /// The text or thinking part that grows.
     open: Option<OpenPart>,
     /// Parts that are complete and have no row of it yet.
@@ -150,6 +170,9 @@ impl Work {
             answer,
             run: 0,
             upstream: false,
+            heard: false,
+            tried: Vec::new(),
+            compacted: false,
             open: None,
             unsaved: Vec::new(),
             calls: Vec::new(),
@@ -220,6 +243,8 @@ pub struct Conversation {
     todos: Vec<Todo>,
     work: Option<Work>,
     next_run: Run,
+    /// A summary that is being written.
+    compaction: Option<compacting::Compaction>,
     /// Clients on this conversation that may answer approvals.
     answerers: usize,
     /// When the grace after the last of them left is over.
@@ -227,6 +252,10 @@ pub struct Conversation {
     /// Calls whose tool runs alone.
     exclusive: Vec<PartId>,
     status: AgentStatus,
+    /// Provider and model that the watchers were told of last.
+    shown: Option<(String, String)>,
+    /// Tokens in and out of the newest request that told.
+    last_step: Option<u64>,
     /// The hub stops: nothing is started any more.
     held: bool,
     rules: Rules,
@@ -244,10 +273,13 @@ impl Conversation {
             todos: Vec::new(),
             work: None,
             next_run: 1,
+            compaction: None,
             answerers: 0,
             grace_until: None,
             exclusive: Vec::new(),
             status: AgentStatus::Idle,
+            shown: None,
+            last_step: None,
             held: false,
             rules,
         }
@@ -275,7 +307,7 @@ impl Conversation {
 
     /// Nothing runs, waits or is asked.
     pub fn is_idle(&self) -> bool {
-        self.live.is_empty()
+        self.live.is_empty() && self.compaction.is_none()
     }
 
     /// Turns that have not ended, by number.
@@ -399,7 +431,7 @@ impl Conversation {
     fn touch_settings(&mut self, now: Timestamp, out: &mut Outcome) {
         self.settings.updated_at = now;
         out.writes.push(Write::Conversation(self.settings.clone()));
-        out.events.push(Event::SessionUpdated { settings: Arc::new(self.settings.clone()), deleted: false });
+        out.events.push(Event::updated(Arc::new(self.settings.clone())));
     }
 
     /// Says the agent's status where it changed. Last in every outcome.
@@ -429,6 +461,7 @@ impl Conversation {
     fn start_next(&mut self, out: &mut Outcome, source: &mut dyn Source) {
         if self.held
             || self.work.is_some()
+            || self.compaction.is_some()
             || self.settings.state != ConversationState::Active
             || self.current().is_some()
         {

@@ -19,7 +19,10 @@ impl Conversation {
         let work = self.work.as_ref()?;
         let turn = self.turn(work.turn)?;
         let mut messages = Vec::new();
-        for message in self.messages.iter().filter(|m| m.turn_no <= turn.no && !m.superseded) {
+        let start = self.settings.context.turn_no;
+        let within = |m: &&Message| m.turn_no >= start || m.turn_no == turn.no || m.id == turn.message;
+        let read = self.messages.iter().filter(|m| m.turn_no <= turn.no && !m.superseded).filter(within);
+        for message in read {
             match message.author {
                 Author::User if matches!(message.state, MessageState::Queued | MessageState::Cancelled) => {}
                 Author::User => messages.push(PromptMessage::User(user_content(message))),
@@ -32,10 +35,10 @@ impl Conversation {
         Some(Prompt {
             // As it was when the turn started.
             model: self.answer()?.model.clone()?,
-            system: self.rules.agent.system.clone(),
+            system: self.system(),
             messages,
             tools,
-            thinking: self.settings.thinking,
+            thinking: self.level_now(),
             max_tokens: None,
             temperature: None,
             request_id: work.correlation_id.clone(),

@@ -14,6 +14,7 @@ impl Conversation {
         // Words of a life before this one may still be under way: no number of that life comes again.
         conversation.next_run = (source.next_id() as Run) << 16;
         conversation.messages = stored.messages;
+        conversation.shown = conversation.last_answered();
         conversation.more = stored.more;
         conversation.approvals = stored.approvals;
         conversation.todos = stored.todos;

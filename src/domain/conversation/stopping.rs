@@ -31,6 +31,22 @@ impl Conversation {
         Ok(out)
     }
 
+    /// Stops the turn at work, and takes out those of `user` that wait, so that none of them starts when it has ended.
+    /// `asker` is answered in every case: with the end of the turn, or that nothing ran.
+    pub fn halt(&mut self, user: &UserId, asker: Asker, source: &mut dyn Source) -> Outcome {
+        let mut out = Outcome::default();
+        let waiting: Vec<TurnId> = self.queued().filter(|turn| turn.user == *user).map(|turn| turn.id).collect();
+        for turn in waiting {
+            self.cancel_queued(turn, &mut out, source);
+        }
+        match self.work {
+            Some(_) => self.begin_stop(StopKind::Stop, Some(asker), &mut out, source),
+            None => out.effects.push(Effect::Answer { asker, answer: Answer::NothingRan }),
+        }
+        self.settle_status(&mut out);
+        out
+    }
+
     pub(super) fn begin_stop(
         &mut self,
         kind: StopKind,

@@ -117,8 +117,9 @@ fn write_data(out: &mut Vec<u8>, numbered: &Numbered) {
                 part: Some(words::part(*message, part)),
             },
         ),
-        Event::SessionUpdated { settings, deleted } => {
-            put(out, &we::SessionUpdated { session: words::session(settings), deleted: *deleted });
+        Event::SessionUpdated { settings, deleted, info, .. } => {
+            let info = info.as_deref().map(words::session_info);
+            put(out, &we::SessionUpdated { session: words::session(settings), deleted: *deleted, info });
         }
         Event::ApprovalRequired { conversation, approval } => put(out, &words::approval(*conversation, approval)),
         Event::ApprovalResolved { conversation, approval } => {
@@ -157,6 +158,7 @@ fn write_turn(out: &mut Vec<u8>, event: &Event) {
                 answer_id: turn.answer.map(|a| a.to_string()),
                 model: Some(model.clone()),
                 provider: Some(provider.clone()),
+                routing_decision: turn.routing.as_deref().map(words::routing_decision),
             },
         ),
         Event::TurnEnded { turn, .. } => put(out, &words::turn_ended(turn)),

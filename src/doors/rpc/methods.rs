@@ -11,7 +11,7 @@ use crate::domain::conversation::{SettingsChange, StopKind};
 use crate::domain::ids::{ApprovalId, MessageId, NotAnId, PartId, ProjectId, TurnId};
 use crate::domain::message::Attachment;
 use crate::domain::settings::Todo;
-use crate::doors::words;
+use crate::doors::{acting, words};
 use crate::error::{Code, Fault};
 
 /// What one may ask at most, in bytes, of texts that are no message.
@@ -19,6 +19,8 @@ const NAME_BYTES: usize = 512;
 const KEY_BYTES: usize = 128;
 const TODOS: usize = 500;
 const ATTACHMENTS: usize = 32;
+const TAGS: usize = 32;
+const TAG_BYTES: usize = 64;
 
 /// Limits of configuration that decoding holds.
 #[derive(Debug, Clone, Copy)]
@@ -76,14 +78,14 @@ fn own_id(text: Option<&str>) -> Result<Option<Alias>, Fault> {
     text.map(Alias::parse).transpose().map_err(|_| Fault::field("sessionId", wrong))
 }
 
-fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
+pub(in crate::doors) fn bounded(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
     match text.len() <= bytes {
         true => Ok(()),
         false => Err(Fault::new(Code::TooLarge, format!("{field}: {} bytes; at most {bytes} are allowed", text.len()))),
     }
 }
 
-fn named(field: &str, text: &Option<String>) -> Result<(), Fault> {
+pub(in crate::doors) fn named(field: &str, text: &Option<String>) -> Result<(), Fault> {
     text.as_deref().map_or(Ok(()), |text| bounded(field, text, NAME_BYTES))
 }
 
@@ -166,7 +168,8 @@ pub fn decode(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command
         "projects" => projects(method, raw),
         "sessions" => sessions(method, raw),
         "messages" => messages(method, raw, limits),
-        "tools" | "approvals" | "todos" => work(method, raw),
+        "tools" | "approvals" | "todos" | "commands" => work(method, raw),
+        "skills" | "actions" => acts(method, raw),
         _ => catalog(method, raw),
     }
 }
@@ -220,7 +223,9 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 model: p.model,
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
+                tags: tags(p.tags)?.unwrap_or_default(),
                 channel: None,
+                entity: None,
                 alias: own_id(p.session_id.as_deref())?,
             }))
         }
@@ -231,7 +236,14 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             let state = p.state.map(words::session_state_in);
             // An empty form field looks for nothing in particular.
             let search = p.q.filter(|text| !text.trim().is_empty());
-            Ok(Command::SessionList { project, state, search, page: page(p.cursor, p.limit)? })
+            Ok(Command::SessionList {
+                project,
+                state,
+                entity_type: None,
+                entity_id: None,
+                search,
+                page: page(p.cursor, p.limit)?,
+            })
         }
         "sessions.get" => of(SessionCommand::Get),
         "sessions.update" => {
@@ -245,6 +257,7 @@ fn sessions(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 model: p.model,
                 thinking: p.thinking_level.map(words::thinking_in),
                 visibility: p.visibility.map(words::visibility_in),
+                tags: tags(p.tags)?,
             };
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Change(change)))
         }
@@ -269,7 +282,7 @@ fn messages(method: &str, raw: Option<&str>, limits: Limits) -> Result<Command, 
                 m::IfRunning::Reject => BusyPolicy::Reject,
             });
             let once = once(p.idempotency_key, method, raw)?;
-            let new = NewMessage { content: p.content, attachments, model: p.model, busy, once };
+            let new = NewMessage { content: p.content, attachments, model: p.model, yields: false, busy, once };
             (session(&p.session_id)?, SessionCommand::Send(new))
         }
         "messages.update" => {
@@ -321,6 +334,15 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
                 None => Ok(Command::ApprovalList(page(p.cursor, p.limit)?)),
             }
         }
+        "commands.list" => {
+            let _: m::Empty = params(raw)?;
+            Ok(Command::CommandList)
+        }
+        "commands.execute" => {
+            let p: m::CommandExecute = params(raw)?;
+            let id = session(&p.session_id)?;
+            Ok(Command::Session(id, SessionCommand::Execute { command: p.command, args: p.args }))
+        }
         "todos.get" => {
             let p: m::SessionGet = params(raw)?;
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Todos))
@@ -330,6 +352,33 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             let id = session(&p.session_id)?;
             Ok(Command::Session(id, SessionCommand::TodosReplace(todos(p.todos)?)))
         }
+        _ => Err(unknown(method)),
+    }
+}
+
+fn acts(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
+    match method {
+        "skills.list" => {
+            let _: m::Empty = params(raw)?;
+            Ok(Command::SkillList)
+        }
+        "skills.execute" => {
+            let p: protocol::acting::SkillExecute = params(raw)?;
+            let once = once(p.idempotency_key.clone(), method, raw)?;
+            acting::skill_execute(p, once)
+        }
+        "actions.list" => {
+            let p: protocol::acting::ActionList = params(raw)?;
+            named("entityType", &p.entity_type)?;
+            Ok(Command::ActionList(p.entity_type))
+        }
+        "actions.preview" => acting::action_preview(params(raw)?),
+        "actions.execute" => {
+            let p: protocol::acting::ActionExecute = params(raw)?;
+            let once = once(p.idempotency_key.clone(), method, raw)?;
+            acting::action_execute(p, once)
+        }
+        "actions.undo" => acting::action_undo(params(raw)?),
         _ => Err(unknown(method)),
     }
 }
@@ -355,6 +404,23 @@ fn todos(list: Vec<m::TodoInput>) -> Result<Vec<Todo>, Fault> {
         todos.push(Todo { id, content: todo.content, state });
     }
     Ok(todos)
+}
+
+/// The tags of a session: each once, in their order.
+pub fn tags(list: Option<Vec<String>>) -> Result<Option<Vec<String>>, Fault> {
+    let Some(list) = list else { return Ok(None) };
+    let fits = |tag: &String| (1..=TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+    if list.len() > TAGS || !list.iter().all(fits) {
+        let wrong = format!("at most {TAGS}, each of 1 to {TAG_BYTES} bytes without control characters");
+        return Err(Fault::field("tags", wrong));
+    }
+    let mut tags: Vec<String> = Vec::with_capacity(list.len());
+    for tag in list {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(Some(tags))
 }
 
 fn decision(p: m::ToolDecision, approved: bool) -> Result<Command, Fault> {

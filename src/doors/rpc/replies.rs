@@ -1,14 +1,15 @@
 //! What the hub answered, in the wire's words.
 
-use protocol::{methods as m, model as w};
+use protocol::{methods as m, model as w, rest as r};
 use serde::Serialize;
 
 use super::encode::write_listed;
 use crate::domain::approval::ApprovalState;
-use crate::domain::command::{Page, Reply, UsageReport};
+use crate::domain::command::{Explanation, Page, Reply, UsageReport};
 use crate::domain::event::PresenceList;
+use crate::domain::routing::Judged;
 use crate::domain::usage::Usage;
-use crate::doors::words;
+use crate::doors::{acting, words};
 
 fn put(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     let _ = serde_json::to_writer(out, value);
@@ -32,7 +33,7 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
             put(out, &page(list, |settings| words::own_session(settings, aliases.get(&settings.id))));
         }
         Reply::Deleted => put(out, &m::Deleted { deleted: true }),
-        Reply::Sent { message, turn, state } => put(
+        Reply::Sent { message, turn, state, .. } => put(
             out,
             &m::MessageSent {
                 message_id: message.to_string(),
@@ -49,6 +50,9 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
                 receipt: receipt.as_ref().map(|r| words::receipt(r, usage)),
             },
         ),
+        // Asked for by doors that have words for them.
+        Reply::Info(_, info) => put(out, &words::session_info(info)),
+        Reply::NothingRan => out.extend_from_slice(b"{}"),
         Reply::Messages(id, list) => put(out, &page(list, |message| words::message(*id, message))),
         Reply::Count(count) => put(out, count),
         Reply::Turn(id, turn, answer) => put(
@@ -62,6 +66,10 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
         Reply::Agent(agent) => put(out, &words::agent(agent)),
         Reply::Tools(list) => put(out, &whole(list, |(spec, policy)| words::tool(spec, *policy))),
         Reply::Models(list) => put(out, &whole(list, words::model)),
+        Reply::Commands(manifest) => put(out, &words::manifest(manifest)),
+        Reply::Executed(result) => put(out, &words::command_result(result)),
+        Reply::Explained(explanation) => put(out, &explained(explanation)),
+        Reply::Status(status) => put(out, &words::session(&status.settings)),
         Reply::Decided { applied, approval } => put(
             out,
             &m::ToolDecided {
@@ -90,8 +98,34 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
             out.extend_from_slice(b"]}");
         }
         Reply::Usage(report) => put(out, &usage_report(report)),
+        Reply::Skills(list) => put(out, &whole(list, |skill| acting::skill(skill))),
+        Reply::SkillDone(result) => put(out, &acting::skill_result(result)),
+        Reply::Actions(list) => put(out, &whole(list, |action| acting::action(action))),
+        Reply::ActionPreview(preview) => put(out, &acting::preview(preview)),
+        Reply::Action(answer) => put(out, &acting::outcome(answer)),
+        Reply::ActionUndone(execution) => put(out, &acting::undone(execution)),
         // The administration has no words on this wire.
         Reply::Admin(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+fn explained(explanation: &Explanation) -> r::RoutingExplanation {
+    let Explanation { agent, choice, rules, fallback } = explanation;
+    let rule = |rule: &Judged| r::RuleExplanation {
+        name: rule.rule.clone(),
+        provider: rule.target.provider.clone(),
+        model: rule.target.model.clone(),
+        matched: rule.matched,
+        why: rule.why.clone(),
+    };
+    r::RoutingExplanation {
+        agent: agent.clone(),
+        provider: choice.target.provider.clone(),
+        model: choice.target.model.clone(),
+        chosen_by: choice.by.name().to_owned(),
+        routing_decision: choice.decision.as_ref().map(words::routing_decision),
+        rules: rules.iter().map(rule).collect(),
+        fallback: fallback.iter().map(ToString::to_string).collect(),
     }
 }
 

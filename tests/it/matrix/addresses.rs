@@ -75,6 +75,23 @@ GET    /api/v1/agents/{agent}                             200     agents.get    
 GET    /api/v1/models                                     200     models.list      -
 GET    /api/v1/tools                                      200     tools.list       -
 GET    /api/v1/usage                                      200     usage.get        -
+GET    /api/v1/commands                                   200     commands.list    -
+POST   /api/v1/sessions/{sessionId}/commands              200     commands.execute session {"command":"/status"}
+GET    /api/v1/ai/conversations                           200     sessions.list    -
+POST   /api/v1/ai/conversations                           201     sessions.create  - {"title":"matrix"}
+GET    /api/v1/ai/conversations/search                    -       sessions.list    -
+GET    /api/v1/ai/conversations/{sessionId}               200     sessions.get     session
+PATCH  /api/v1/ai/conversations/{sessionId}               200     sessions.update  session {"title":"seen"}
+POST   /api/v1/ai/conversations/{sessionId}/pause         201     sessions.pause   session
+POST   /api/v1/ai/conversations/{sessionId}/resume        201     sessions.resume  session
+POST   /api/v1/ai/conversations/{sessionId}/stop          201     messages.stop    session
+POST   /api/v1/ai/conversations/{sessionId}/abort         201     messages.abort   session
+POST   /api/v1/ai/conversations/{sessionId}/archive       201     sessions.archive session
+DELETE /api/v1/ai/conversations/{sessionId}               200     sessions.delete  session
+GET    /api/v1/ai/agents                                  200     agents.list      -
+GET    /api/v1/ai/agents/{agent}/suggestions              200     agents.get       -
+GET    /api/v1/ai/usage                                   200     usage.get        -
+POST   /api/v1/routing/explain                            200     routing.explain  - {"content":"x"}
 
 GET    /api/v1/admin/organizations                  200 admin.organizations.list    -
 POST   /api/v1/admin/organizations                  201 admin.organizations.create  - {"id":"made"}

@@ -56,6 +56,9 @@ approvals.list             viewer  device  session-watch
 todos.get                  viewer  device  session-watch
 todos.update               member  device  session-steer
 models.list                viewer  device  organization
+commands.list              viewer  device  organization
+commands.execute           member  device  session-steer
+routing.explain            viewer  device  own
 channels.presence          viewer  device  channel
 channels.history           viewer  device  channel
 usage.get                  viewer  device  own

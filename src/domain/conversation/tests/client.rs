@@ -117,6 +117,8 @@ pub fn shown(snapshot: &Snapshot) -> Snapshot {
     }
     if let Some(turn) = &mut snapshot.turn {
         (turn.usage, turn.steps, turn.receipt) = (Usage::default(), 0, None);
+        // A fallback is told by who answers, and why at the end.
+        turn.routing = None;
         snapshot.settings.usage = Usage::default();
         // Between a grant and the batch that runs it the row says that the turn waits.
         if turn.state == TurnState::AwaitingApproval && snapshot.approvals.is_empty() {

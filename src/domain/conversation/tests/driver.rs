@@ -21,6 +21,8 @@ pub struct Driver {
     pub closing: Option<Run>,
     pub runs: BTreeSet<Run>,
     pub prompts: Vec<Prompt>,
+    /// What summaries were asked for with.
+    pub summaries: Vec<Prompt>,
     /// Tools that run.
     pub tools: BTreeSet<PartId>,
     /// Tools that were ever started.
@@ -33,6 +35,8 @@ pub struct Driver {
     next_asker: Asker,
     /// Turns of which nothing may be heard any more.
     pub silent: BTreeSet<TurnId>,
+    /// Turns that somebody halted: they end as stopped.
+    pub halted: BTreeSet<TurnId>,
     pub last_started: u32,
     /// The next batch is not committed: the process ends instead.
     pub lose_next: bool,
@@ -58,6 +62,7 @@ impl Driver {
             closing: None,
             runs: BTreeSet::new(),
             prompts: Vec::new(),
+            summaries: Vec::new(),
             tools: BTreeSet::new(),
             ran: BTreeSet::new(),
             policies: BTreeMap::new(),
@@ -66,6 +71,7 @@ impl Driver {
             answers: BTreeMap::new(),
             next_asker: 1,
             silent: BTreeSet::new(),
+            halted: BTreeSet::new(),
             last_started: 0,
             lose_next: false,
         }
@@ -119,7 +125,10 @@ impl Driver {
                 assert_eq!(self.conversation.settings.state, ConversationState::Active);
                 self.last_started = turn.no;
             }
-            Event::TurnEnded { turn, .. } => {
+            Event::TurnEnded { turn, tally, .. } => {
+                assert_eq!(tally.totals, self.conversation.settings.usage, "the totals are those of that moment");
+                let over = matches!(turn.state, TurnState::Stopped | TurnState::Aborted | TurnState::Cancelled);
+                assert!(over || !self.halted.contains(&turn.id), "halted, and {:?}", turn.state);
                 self.silent.insert(turn.id);
             }
             _ => {}
@@ -136,6 +145,11 @@ impl Driver {
                 invariants::prompt_is_valid(&prompt);
                 invariants::prompt_asks(self, &prompt);
                 self.prompts.push(prompt);
+            }
+            Effect::Summarize { run } => {
+                assert!(self.runs.insert(run), "a run's number is never used again");
+                assert_eq!(self.upstream.replace(run), None, "one request at a time");
+                self.summaries.push(self.conversation.summary_prompt().expect("something to summarize").1);
             }
             Effect::RunTool { call, input, .. } => {
                 let row = self.rows.call(call);
@@ -160,6 +174,8 @@ impl Driver {
         self.tools.clear();
         self.wakes.clear();
         self.asking.clear();
+        // What was not on disk was not asked for, and of what was cut off no event tells.
+        self.halted.clear();
         let rules = self.conversation.rules().clone();
         let (conversation, outcome) = Conversation::recover(self.rows.load(), rules, &mut self.clock);
         assert!(outcome.events.is_empty() && outcome.urgent.is_empty());
@@ -207,6 +223,18 @@ impl Driver {
         self.send_as(content, None).expect("a message")
     }
 
+    pub fn send_from(&mut self, name: &str, content: &str) -> TurnId {
+        let send = Send {
+            user: user(name),
+            content: content.into(),
+            attachments: Vec::new(),
+            model: None,
+            busy: None,
+            correlation_id: format!("req-{content}"),
+        };
+        self.send_this(send).expect("a message")
+    }
+
     pub fn edit(&mut self, message: MessageId, content: &str) -> Result<(), Fault> {
         let (_, outcome) = self.unchanged(|d| d.conversation.edit(message, content.into(), &mut d.clock))?;
         self.perform(outcome);
@@ -217,6 +245,25 @@ impl Driver {
         let asker = self.asker();
         let result = self.unchanged(|d| d.conversation.stop(turn, kind, asker, &mut d.clock));
         self.asked(asker, result)
+    }
+
+    /// Stops what runs and takes out what that user has waiting.
+    pub fn halt(&mut self, name: &str) -> Asker {
+        let (asker, user, lost) = (self.asker(), user(name), self.lose_next);
+        let current = self.conversation.current().map(|t| t.id);
+        let outcome = self.conversation.halt(&user, asker, &mut self.clock);
+        if !lost {
+            self.halted.extend(current);
+        }
+        self.perform(outcome);
+        if !lost {
+            self.silent.extend(current);
+            let waits = |t: &&Turn| t.state == TurnState::Queued && t.user == user;
+            assert_eq!(self.conversation.live_turns().iter().find(waits), None, "none is left to start");
+            let stops = self.conversation.current().is_some_and(|t| Some(t.id) == current);
+            assert!(stops || !self.asking.contains(&asker), "answered, or answered when the turn has ended");
+        }
+        asker
     }
 
     pub fn cancel(&mut self, turn: Option<TurnId>) -> Result<Asker, Fault> {
@@ -298,6 +345,30 @@ impl Driver {
     /// The provider's message is complete, with calls judged so.
     pub fn calls(&mut self, verdicts: Vec<Verdict>) {
         self.step_of(self.upstream.expect("a request is open"), Ok(StopReason::ToolUse), verdicts);
+    }
+
+    /// What came of a summary that was asked for.
+    pub fn summarized(&mut self, summary: Summary) {
+        let run = self.upstream.take().expect("a request is open");
+        let outcome = self.conversation.on_summary(run, summary, &mut self.clock);
+        self.perform(outcome);
+    }
+
+    pub fn compact(&mut self) -> Result<Asker, Fault> {
+        let asker = self.asker();
+        let result = self.unchanged(|d| d.conversation.compact(asker));
+        self.asked(asker, result)
+    }
+
+    pub fn clear(&mut self) -> Result<(), Fault> {
+        let outcome = self.unchanged(|d| d.conversation.clear(user("ann"), &mut d.clock))?;
+        self.perform(outcome);
+        Ok(())
+    }
+
+    /// The request fails.
+    pub fn fails(&mut self) {
+        self.step_of(self.upstream.expect("a request is open"), Err(broken()), Vec::new());
     }
 
     /// The model is done.

@@ -19,6 +19,9 @@ enum Input {
     Edit(u8),
     Cancel(Option<u8>),
     Stop(Option<u8>, bool),
+    /// By the one whose most messages are, or by the other one.
+    Halt(bool),
+    Think(u8),
     Closed,
     Retry(Option<u8>),
     Pause,
@@ -132,6 +135,8 @@ fn command() -> BoxedStrategy<Input> {
         2 => any::<u8>().prop_map(Input::Edit),
         3 => pick().prop_map(Input::Cancel),
         4 => (pick(), any::<bool>()).prop_map(|(turn, abort)| Input::Stop(turn, abort)),
+        4 => any::<bool>().prop_map(Input::Halt),
+        1 => any::<u8>().prop_map(Input::Think),
         4 => pick().prop_map(Input::Retry),
         2 => Just(Input::Pause),
         4 => Just(Input::Resume),
@@ -223,6 +228,13 @@ impl Driver {
                 let kind = if abort { StopKind::Abort } else { StopKind::Stop };
                 drop(self.stop(pick.and_then(|p| self.some_turn(p)), kind));
             }
+            Input::Halt(most) => drop(self.halt(if most { "ann" } else { "bob" })),
+            Input::Think(n) => {
+                let level = ThinkingLevel::ALL[usize::from(n) % ThinkingLevel::ALL.len()];
+                if let Ok(outcome) = self.conversation.think(level.name(), &mut self.clock) {
+                    self.perform(outcome);
+                }
+            }
             Input::Closed => self.closed(),
             Input::Retry(pick) => drop(self.retry(pick.and_then(|p| self.some_turn(p)))),
             Input::Pause => drop(self.pause()),
@@ -260,7 +272,7 @@ impl Driver {
             data: None,
         };
         let _ = self.send_this(Send {
-            user: user("ann"),
+            user: user(if words.is_multiple_of(3) { "bob" } else { "ann" }),
             content: if file { String::new() } else { format!("message {words}") },
             attachments: if file { vec![attachment] } else { Vec::new() },
             model: words.is_multiple_of(5).then(|| "demo-5".into()),

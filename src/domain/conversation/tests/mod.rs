@@ -6,6 +6,9 @@ mod invariants;
 mod store;
 
 mod approvals;
+mod choosing;
+mod compacting;
+mod info;
 mod machine;
 mod prompt;
 mod recovery;
@@ -15,9 +18,10 @@ mod turns;
 use super::*;
 use crate::domain::agent::BusyPolicy;
 use crate::domain::approval::Decision;
-use crate::domain::generation::{ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
+use crate::domain::generation::{Model, ProviderFault, ProviderFaultKind, StopReason, StreamEvent, ThinkingLevel};
 use crate::domain::ids::{ConversationId, OrganizationId};
 use crate::domain::message::{Author, MessageState};
+use crate::domain::routing::{Catalog, Provider};
 use crate::domain::settings::Visibility;
 use crate::domain::tool_call::ToolCall;
 use crate::error::{Code, Fault};
@@ -58,7 +62,10 @@ fn settings() -> Settings {
         agent: "default".into(),
         model: None,
         thinking: Default::default(),
+        tags: Vec::new(),
+        context: Default::default(),
         channel: None,
+        entity: None,
         next_turn_no: 1,
         usage: Usage::default(),
         created_at: Timestamp(0),
@@ -75,6 +82,9 @@ pub fn rules() -> Rules {
         system: Some("be brief".into()),
         tools: Vec::new(),
         busy: BusyPolicy::Queue,
+        entity_types: Vec::new(),
+        suggested_prompts: Vec::new(),
+        routing: true,
         default: true,
     };
     Rules {
@@ -83,6 +93,26 @@ pub fn rules() -> Rules {
         approval_grace: 10_000,
         queue_turns: 4,
         steps_per_turn: 5,
+        routes: Routes { catalog: Arc::new(known()), ..Routes::default() },
+    }
+}
+
+/// `demo-0` does not think; nobody knows anything of models of others.
+fn known() -> Catalog {
+    let model = |id: &str, levels: &[ThinkingLevel]| Model {
+        id: id.to_owned(),
+        context_window: 1_000,
+        max_output: None,
+        thinking: levels.to_vec(),
+        price: None,
+    };
+    Catalog {
+        providers: vec![Provider {
+            name: "demo".into(),
+            default_model: "demo-1".into(),
+            models: vec![model("demo-0", &[ThinkingLevel::Off])],
+            others: model("", &ThinkingLevel::ALL),
+        }],
     }
 }
 

@@ -190,3 +190,59 @@ fn an_answer_that_ends_in_the_moment_of_its_stop_is_stopped() {
     let next = d.send("b");
     assert_eq!(d.state(next), TurnState::Running);
 }
+
+#[test]
+fn halting_stops_what_runs_and_takes_out_what_its_user_has_waiting() {
+    let mut d = Driver::new();
+    let first = d.send("a");
+    d.stream(text("ha"));
+    let [second, third] = ["b", "c"].map(|words| d.send(words));
+    let other = d.send_from("bob", "d");
+    let asker = d.halt("ann");
+    assert_eq!([d.state(second), d.state(third)], [TurnState::Cancelled; 2], "none of them can start any more");
+    assert!(!d.answers.contains_key(&asker), "its upstream is not closed yet");
+    d.closed();
+    assert_eq!(receipt(&d.answers[&asker]).0, TurnState::Stopped);
+    assert_eq!((d.state(first), d.said(first).text()), (TurnState::Stopped, "ha".to_owned()));
+    assert_eq!(d.state(other), TurnState::Running, "what somebody else has waiting goes on");
+}
+
+#[test]
+fn halting_where_nothing_runs_is_answered_too() {
+    let mut d = Driver::new();
+    let asker = d.halt("ann");
+    assert_eq!(d.answers[&asker], Answer::NothingRan);
+    d.pause().unwrap();
+    let waiting = d.send("a");
+    let asker = d.halt("ann");
+    assert_eq!((d.state(waiting), &d.answers[&asker]), (TurnState::Cancelled, &Answer::NothingRan));
+    d.archive();
+    let asker = d.halt("ann");
+    assert_eq!(d.answers[&asker], Answer::NothingRan);
+}
+
+#[test]
+fn each_of_two_who_halt_is_answered_and_the_turn_ends_once() {
+    let mut d = Driver::new();
+    let turn = d.send("a");
+    let askers = [d.halt("ann"), d.halt("bob")];
+    d.closed();
+    for asker in askers {
+        assert_eq!(receipt(&d.answers[&asker]).0, TurnState::Stopped);
+    }
+    let ends = d.events.iter().filter(|e| matches!(e, Event::TurnEnded { turn: ended, .. } if ended.id == turn));
+    assert_eq!(ends.count(), 1);
+}
+
+#[test]
+fn halting_while_a_tool_runs_says_that_it_stops() {
+    let mut d = Driver::new();
+    let turn = d.send("a");
+    d.stream(call("c1"));
+    d.calls(vec![verdict(ToolPolicy::Allow)]);
+    let running = d.calls_of(turn)[0].0;
+    let asker = d.halt("ann");
+    assert_eq!(receipt(&d.answers[&asker]).0, TurnState::Stopping);
+    d.tool_done(running, report("done"));
+    assert_eq!(d.state(turn), TurnState::Stopped);
+}
