@@ -1,5 +1,6 @@
 //! `/ai`: a panel beside a business object, over Socket.IO.
 
+use protocol::acting as wire;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -7,8 +8,8 @@ use super::socketio::{Ask, Namespace, Object, Offset, Target};
 use super::socketio::{
     cut_off, data, failure, given, id, marker, named, named_in, new_message, of_channel, offset, packet,
 };
-use super::socketio::{sentence, unknown};
-use super::{AI, Dialect, Encoded, rpc};
+use super::socketio::{sentence, text_of, unknown};
+use super::{AI, Dialect, Encoded, acting, rpc};
 use crate::domain::channel::ChannelKey;
 use crate::domain::command::{Command, Reply, SessionCommand};
 use crate::domain::event::{Event, Greeting, Growing, Numbered};
@@ -78,6 +79,18 @@ fn about(raw: Option<&RawValue>, command: SessionCommand) -> Result<Ask, Fault> 
     Ok(Ask::Session { target: named(&asked.conversation_id, false)?, command })
 }
 
+fn skill_execute(raw: Option<&RawValue>) -> Result<Ask, Fault> {
+    let mut asked: wire::SkillExecute = data(raw)?;
+    (asked.entity_type, asked.entity_id) = (given(asked.entity_type), given(asked.entity_id));
+    acting::skill_execute(asked, None).map(Ask::Hub)
+}
+
+fn action_execute(raw: Option<&RawValue>) -> Result<Ask, Fault> {
+    let mut asked: wire::ActionExecute = data(raw)?;
+    (asked.entity_type, asked.entity_id) = (given(asked.entity_type), given(asked.entity_id));
+    acting::action_execute(asked, None).map(Ask::Hub)
+}
+
 impl Namespace for Ai {
     fn path(&self) -> &'static str {
         PATH
@@ -97,19 +110,35 @@ impl Namespace for Ai {
             "stop" => about(data, SessionCommand::Halt),
             "pause" => about(data, SessionCommand::Pause),
             "resume" => about(data, SessionCommand::Resume),
+            "skill_execute" => skill_execute(data),
+            "action_execute" => action_execute(data),
             _ => Err(unknown(event)),
         }
     }
 
-    fn answered(&self, event: &str, _: Option<&RawValue>, named: Option<&str>, _: &Reply) -> Vec<Frame> {
-        let word = match event {
-            "stop" => "stopped",
-            "pause" => "conversation_paused",
-            "resume" => "conversation_resumed",
+    fn answered(&self, event: &str, data: Option<&RawValue>, named: Option<&str>, reply: &Reply) -> Vec<Frame> {
+        let told = |word| vec![packet(PATH, word, named, |_| {}, None)];
+        match (event, reply) {
+            ("stop", _) => told("stopped"),
+            ("pause", _) => told("conversation_paused"),
+            ("resume", _) => told("conversation_resumed"),
+            ("skill_execute", Reply::SkillDone(result)) => {
+                let fields = |object: &mut Object<'_>| {
+                    object.put("skillId", &result.skill);
+                    object.put("result", &acting::skill_result(result));
+                };
+                vec![packet(PATH, "skill_result", None, fields, None)]
+            }
+            ("action_execute", Reply::Action(answer)) => {
+                let fields = |object: &mut Object<'_>| {
+                    object.put("actionId", &text_of(data, "actionId"));
+                    object.put("result", &acting::outcome(answer));
+                };
+                vec![packet(PATH, "action_result", None, fields, None)]
+            }
             // That a message was taken all watchers hear, and whoever sends one watches.
-            _ => return Vec::new(),
-        };
-        vec![packet(PATH, word, named, |_| {}, None)]
+            _ => Vec::new(),
+        }
     }
 
     fn refused(&self, _: &str, data: Option<&RawValue>, named: Option<&str>, fault: &Fault) -> Vec<Frame> {

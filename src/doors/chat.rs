@@ -1,5 +1,6 @@
 //! `/chat`: a terminal or a page that talks with an agent, over Socket.IO.
 
+use protocol::model::CommandResult;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -59,6 +60,14 @@ struct ThinkingIn {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct CommandIn {
+    conversation_id: String,
+    command: String,
+    args: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AbortIn {
     conversation_id: String,
 }
@@ -80,7 +89,12 @@ fn send(raw: Option<&RawValue>, message_bytes: usize) -> Result<Ask, Fault> {
             (Target::Given(Box::new(Command::SessionCreate(new))), Vec::new())
         }
     };
-    Ok(Ask::Send { target, before, message: new_message(asked.content, given(asked.model_id)) })
+    let model = match (given(asked.provider), given(asked.model_id)) {
+        (Some(provider), Some(model)) => Some(format!("{provider}/{model}")),
+        // A provider alone does not say which of its models.
+        (_, model) => model,
+    };
+    Ok(Ask::Send { target, before, message: new_message(asked.content, model) })
 }
 
 impl Namespace for Chat {
@@ -93,7 +107,7 @@ impl Namespace for Chat {
     }
 
     fn on_connect(&self) -> Option<Command> {
-        None
+        Some(Command::CommandList)
     }
 
     fn decode(&self, event: &str, raw: Option<&RawValue>, message_bytes: usize) -> Result<Ask, Fault> {
@@ -110,6 +124,12 @@ impl Namespace for Chat {
                 let target = named(&asked.conversation_id, false)?;
                 Ok(Ask::Session { target, command: SessionCommand::Stop(None, StopKind::Abort) })
             }
+            "command:execute" => {
+                let CommandIn { conversation_id, command, args } = data(raw)?;
+                // Before the first message one may choose a model, too.
+                let target = named(&conversation_id, true)?;
+                Ok(Ask::Session { target, command: SessionCommand::Execute { command, args } })
+            }
             _ => Err(unknown(event)),
         }
     }
@@ -124,12 +144,20 @@ impl Namespace for Chat {
                 frames
             }
             ("set:thinking", Reply::Info(_, info)) => vec![session_info(named, info, None)],
+            ("command:execute", Reply::Executed(result)) => vec![command_result(named, &words::command_result(result))],
+            ("connect", Reply::Commands(manifest)) => {
+                let fields = |object: &mut Object<'_>| object.put("manifest", &words::manifest(manifest));
+                vec![packet(PATH, "commands:manifest", None, fields, None)]
+            }
             _ => Vec::new(),
         }
     }
 
     fn refused(&self, event: &str, data: Option<&RawValue>, named: Option<&str>, fault: &Fault) -> Vec<Frame> {
         let about = named_in(data, named);
+        if event == "command:execute" {
+            return vec![command_result(about.as_deref(), &refused_command(data, fault))];
+        }
         let broken = matches!(fault.code, Code::Unavailable | Code::Internal);
         let text = match (event, fault.code) {
             ("message", _) if broken => NOT_STARTED.to_owned(),
@@ -152,6 +180,26 @@ impl Namespace for Chat {
     fn channels(&self, principal: &Principal) -> Vec<Channel> {
         vec![Channel::Organization(principal.organization.clone())]
     }
+}
+
+fn command_result(about: Option<&str>, result: &CommandResult) -> Frame {
+    let fields = |object: &mut Object<'_>| {
+        object.put("command", &result.command);
+        object.put("success", &result.success);
+        object.put("message", &result.message);
+        object.put_some("data", result.data.as_ref());
+    };
+    packet(PATH, "command:result", about, fields, None)
+}
+
+/// A command that was not carried out, in the form in which any other one fails.
+fn refused_command(data: Option<&RawValue>, fault: &Fault) -> CommandResult {
+    let mut told = serde_json::json!({ "code": fault.code.name() });
+    if let Some(details) = &fault.details {
+        told["details"] = details.clone();
+    }
+    let command: String = text_of(data, "command").unwrap_or_default().chars().take(64).collect();
+    CommandResult { command, success: false, message: fault.message.clone(), data: Some(told) }
 }
 
 /// The level that there is none of, and those that there are.

@@ -33,6 +33,7 @@ mod real_model;
 mod rest;
 mod resume;
 mod revocation;
+mod session_info;
 mod shutdown;
 mod slow_readers;
 mod stop_before_commit;

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::action::{ActionAnswer, ActionPreview, ActionWish};
 use crate::domain::channel::Channel;
 use crate::domain::ids::TurnId;
+use crate::domain::skill::SkillResult;
 use crate::domain::tool_call::ToolCallState;
 use crate::domain::turn::Turn;
 use crate::domain::usage::Usage;
@@ -274,4 +276,57 @@ fn what_is_refused_is_an_error_in_the_doors_words() {
         refused("chat", json!([]), None, Fault::new(Code::Internal, "")),
         r#"42/ai,["error",{"message":"Chat failed","code":"internal"}]"#
     );
+}
+
+#[test]
+fn a_skill_is_asked_for_and_its_result_told() {
+    let data = json!({ "skillId": "count", "input": { "text": "a b" }, "entityType": "policy", "entityId": "7" });
+    let entity = Some(Entity { kind: "policy".into(), id: "7".into() });
+    let (skill, input) = ("count".into(), json!({ "text": "a b" }));
+    assert_eq!(asked("skill_execute", data), Ok(Ask::Hub(Command::SkillExecute { skill, input, entity, once: None })));
+    let result = SkillResult {
+        skill: "count".into(),
+        output: json!({ "words": 2 }),
+        usage: Usage { input: 3, output: 1, ..Usage::default() },
+        provider: "demo".into(),
+        model: "demo-1".into(),
+    };
+    let frames = texts(&Ai.answered("skill_execute", None, None, &Reply::SkillDone(Box::new(result))));
+    assert_eq!(
+        frames,
+        [
+            r#"42/ai,["skill_result",{"skillId":"count","result":{"skillId":"count","output":{"words":2},"usage":{"input":3,"output":1,"cacheRead":0,"cacheWrite":0,"total":4},"provider":"demo","model":"demo-1"}}]"#
+        ]
+    );
+}
+
+#[test]
+fn an_action_is_asked_for_and_its_preview_or_its_result_told() {
+    let target = json!({ "actionId": "close", "input": {}, "entityType": "ticket", "entityId": "7" });
+    let entity = Some(Entity { kind: "ticket".into(), id: "7".into() });
+    let wish = ActionWish { action: "close".into(), input: json!({}), entity: entity.clone() };
+    for (skip, wanted) in [(json!(null), false), (json!(false), false), (json!(true), true)] {
+        let mut data = target.clone();
+        data["skipPreview"] = skip;
+        let command = Command::ActionExecute { wish: wish.clone(), skip_preview: wanted, once: None };
+        assert_eq!(asked("action_execute", data), Ok(Ask::Hub(command)));
+    }
+    let preview = ActionPreview {
+        action: "close".into(),
+        name: "Close".into(),
+        summary: "closes 7".into(),
+        risks: Vec::new(),
+        input: json!({}),
+        entity,
+        request: None,
+        details: None,
+    };
+    let reply = Reply::Action(ActionAnswer::PreviewRequired(Box::new(preview)));
+    let [frame] =
+        texts(&Ai.answered("action_execute", Some(&raw(target)), None, &reply)).try_into().expect("one frame");
+    let head = r#"42/ai,["action_result",{"actionId":"close","result":{"status":"preview_required","preview":{"#;
+    assert!(frame.starts_with(head), "{frame}");
+    let (code, message) = refusal("action_execute", json!({ "actionId": "close", "entityType": "ticket" }));
+    assert_eq!((code, message.starts_with("entityId: ")), (Code::BadRequest, true));
+    assert_eq!(refusal("skill_execute", json!({ "input": {} })).1, "skillId: must be there");
 }

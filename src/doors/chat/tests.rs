@@ -1,5 +1,7 @@
 //! Every event of `/chat`, in and out, as it stands on the wire.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -8,6 +10,7 @@ use crate::domain::command::NewMessage;
 use crate::domain::ids::{MessageId, TurnId};
 use crate::domain::message::Author;
 use crate::domain::principal::{Credential, Role};
+use crate::domain::slash::{self, CommandInfo, CommandManifest, Scope};
 use crate::doors::DIALECTS;
 use crate::doors::socketio::samples::*;
 
@@ -299,4 +302,66 @@ fn what_is_refused_has_its_words() {
         assert_eq!(refused(event, fault), [(wanted.to_owned(), code)], "{event}");
     }
     assert_eq!(refused("abort", Fault::new(Code::Conflict, "no turn is running")), []);
+}
+
+#[test]
+fn whoever_connects_is_told_the_commands() {
+    assert_eq!(Chat.on_connect(), Some(Command::CommandList));
+    let model = CommandInfo {
+        name: "model".into(),
+        description: "Choose".into(),
+        aliases: vec!["m".into()],
+        args: Vec::new(),
+        scope: Scope::Agent,
+    };
+    let reply = Reply::Commands(Arc::new(CommandManifest { commands: vec![model], version: 7 }));
+    assert_eq!(
+        texts(&Chat.answered("connect", None, None, &reply)),
+        [
+            r#"42/chat,["commands:manifest",{"manifest":{"commands":[{"name":"model","description":"Choose","aliases":["m"],"scope":"agent"}],"version":7}}]"#
+        ]
+    );
+}
+
+#[test]
+fn a_command_is_carried_out_and_answered_in_one_form() {
+    let target = Target::Named { name: alias("mine"), create: true };
+    let command =
+        |args: Option<&str>| SessionCommand::Execute { command: "/model".into(), args: args.map(str::to_owned) };
+    for (data, args) in [
+        (json!({ "conversationId": "mine", "command": "/model", "args": "demo-2" }), Some("demo-2")),
+        (json!({ "conversationId": "mine", "command": "/model", "args": null }), None),
+    ] {
+        assert_eq!(asked("command:execute", data), Ok(Ask::Session { target: target.clone(), command: command(args) }));
+    }
+    let done = slash::CommandResult {
+        command: "model".into(),
+        success: true,
+        message: "The model is demo-2.".into(),
+        data: Some(json!({ "model": "demo-2" })),
+    };
+    assert_eq!(
+        texts(&Chat.answered("command:execute", None, Some("mine"), &Reply::Executed(done))),
+        [
+            r#"42/chat,["command:result",{"conversationId":"mine","command":"model","success":true,"message":"The model is demo-2.","data":{"model":"demo-2"}}]"#
+        ]
+    );
+    let data = raw(json!({ "conversationId": "mine", "command": "/model" }));
+    assert_eq!(
+        texts(&Chat.refused("command:execute", Some(&data), Some("mine"), &Fault::forbidden("viewers change nothing"))),
+        [
+            r#"42/chat,["command:result",{"conversationId":"mine","command":"/model","success":false,"message":"viewers change nothing","data":{"code":"forbidden"}}]"#
+        ]
+    );
+}
+
+#[test]
+fn a_provider_goes_with_its_model() {
+    let model = |data: Value| match asked("message", data) {
+        Ok(Ask::Send { message, .. }) => message.model,
+        other => panic!("{other:?}"),
+    };
+    let both = json!({ "content": "hi", "provider": "openai", "modelId": "gpt-5" });
+    assert_eq!(model(both).as_deref(), Some("openai/gpt-5"));
+    assert_eq!(model(json!({ "content": "hi", "provider": "openai" })), None);
 }
