@@ -74,6 +74,12 @@ GET     /api/v1/agents/{agent}              agents.get      -
 GET     /api/v1/models                      models.list     -
 GET     /api/v1/tools                       tools.list      -
 GET     /api/v1/usage                       usage.get       -
+GET     /api/v1/ai/skills                    skills.list     -
+POST    /api/v1/ai/skills/{skillId}/execute  skills.execute  nobody's:skill {"input":{}}
+GET     /api/v1/ai/actions                   actions.list    -
+POST    /api/v1/ai/actions/{actionId}/preview actions.preview nobody's:action {"input":{}}
+POST    /api/v1/ai/actions/{actionId}/execute actions.execute nobody's:action {"input":{}}
+POST    /api/v1/ai/actions/{actionId}/undo   actions.undo    nobody's:action {}
 
 GET     /api/v1/admin/organizations         admin.organizations.list    -
 POST    /api/v1/admin/organizations         admin.organizations.create  -  {"id":"made"}
