@@ -13,6 +13,7 @@ transport → framing
 fanout → domain, doors, framing, transport
 providers → domain
 tools → domain
+skills → domain
 store → domain
 auth → store, domain
 limits → domain
@@ -37,10 +38,11 @@ const BY_ALL: [&str; 3] = ["error", "config", "telemetry"];
 /// Within `actors`, file by file: of the room's own list, and of each other.
 const WITHIN_ACTORS: &str = "
 actors → domain, fanout, providers, store, tools
+actors::acting → actors, actors::hub, domain, tools
 actors::agent → actors, actors::persona, actors::spending, domain, providers, tools
 actors::conversation → actors, actors::agent, actors::registry, actors::persona, actors::spending, domain, failpoint, fanout, store, tools, transport
 actors::registry → actors, actors::conversation, domain
-actors::hub → actors, actors::conversation, actors::registry, actors::standing, domain, doors, fanout, providers, store, tools, transport, crates/protocol
+actors::hub → actors, actors::conversation, actors::registry, actors::spending, actors::standing, domain, doors, failpoint, fanout, providers, store, tools, transport, crates/protocol
 actors::connection → actors, actors::expiry, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
 actors::expiry → domain, transport
 actors::standing → actors::expiry, domain, fanout, transport

@@ -3,6 +3,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/actions.rs"]
+mod actions;
 #[path = "store/aliases.rs"]
 mod aliases;
 #[path = "store/audit.rs"]

@@ -3,6 +3,8 @@
 #[path = "support/mock_http.rs"]
 mod mock_http;
 
+#[path = "tools/http_call.rs"]
+mod http_call;
 #[path = "tools/http_fetch.rs"]
 mod http_fetch;
 #[path = "tools/small.rs"]

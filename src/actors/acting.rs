@@ -62,7 +62,9 @@ impl ActionTool {
 
     fn wish(&self, input: &Value, context: Option<&ToolContext>) -> Result<ActionWish, String> {
         let fields = input.as_object().ok_or("the input: an object is expected")?;
-        if let Some(stray) = fields.keys().find(|key| !["input", "entityType", "entityId"].contains(&key.as_str())) {
+        // What an agent says about previews is not even wrong: it counts for nothing.
+        const KNOWN: [&str; 4] = ["input", "entityType", "entityId", "skipPreview"];
+        if let Some(stray) = fields.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             let stray: String = stray.chars().take(80).collect();
             return Err(format!("{stray}: no such field; there are: input, entityType, entityId"));
         }

@@ -4,6 +4,7 @@
 mod signers;
 mod support;
 
+mod acting;
 mod administration;
 mod adversarial;
 mod agents;

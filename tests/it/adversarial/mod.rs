@@ -1,5 +1,6 @@
 //! Cases that broke others, by their numbers.
 
+mod acts;
 mod aliases;
 mod bodies;
 mod bytes;

@@ -92,6 +92,12 @@ GET    /api/v1/ai/agents                                  200     agents.list   
 GET    /api/v1/ai/agents/{agent}/suggestions              200     agents.get       -
 GET    /api/v1/ai/usage                                   200     usage.get        -
 POST   /api/v1/routing/explain                            200     routing.explain  - {"content":"x"}
+GET    /api/v1/ai/skills                                  200     skills.list      -
+POST   /api/v1/ai/skills/{skillId}/execute                -       skills.execute   - {"input":{}}
+GET    /api/v1/ai/actions                                 200     actions.list     -
+POST   /api/v1/ai/actions/{actionId}/preview              -       actions.preview  - {"input":{}}
+POST   /api/v1/ai/actions/{actionId}/execute              -       actions.execute  - {"input":{}}
+POST   /api/v1/ai/actions/{actionId}/undo                 -       actions.undo     - {}
 
 GET    /api/v1/admin/organizations                  200 admin.organizations.list    -
 POST   /api/v1/admin/organizations                  201 admin.organizations.create  - {"id":"made"}

@@ -62,6 +62,12 @@ routing.explain            viewer  device  own
 channels.presence          viewer  device  channel
 channels.history           viewer  device  channel
 usage.get                  viewer  device  own
+skills.list                viewer  device  organization
+skills.execute             member  device  organization
+actions.list               viewer  device  organization
+actions.preview            member  device  organization
+actions.execute            member  device  organization
+actions.undo               member  device  organization
 admin.connections.list     admin   -       organization
 admin.connections.close    admin   -       organization
 admin.channels.list        admin   -       organization
