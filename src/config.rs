@@ -4,6 +4,8 @@ mod checks;
 mod identity;
 mod layers;
 mod live;
+mod mcp;
+mod policies;
 mod print;
 mod runtime;
 mod spending;
@@ -22,6 +24,8 @@ use crate::domain::tool_call::ToolPolicy;
 pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, environment, load};
 pub use live::Live;
+pub use mcp::Mcp;
+pub use policies::Policy;
 pub use print::print;
 pub use runtime::{Adopted, Patched, Stored, changeable};
 pub use spending::{Budget, Prices, Spending};
@@ -57,6 +61,8 @@ pub struct Config {
     pub budgets: BTreeMap<String, Budget>,
     pub agents: BTreeMap<String, Agent>,
     pub tools: BTreeMap<String, Tool>,
+    pub policies: BTreeMap<String, Policy>,
+    pub mcp: BTreeMap<String, Mcp>,
     pub log: Log,
 }
 
@@ -150,6 +156,9 @@ pub struct Limits {
     pub connections_per_user: u32,
     pub queue_turns: usize,
     pub steps_per_turn: u32,
+    pub tools_at_once: usize,
+    pub tool_seconds: u64,
+    pub tool_output_bytes: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -300,22 +309,23 @@ pub enum Busy {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Tool {
-    #[serde(deserialize_with = "policy")]
-    pub policy: ToolPolicy,
+    #[serde(default, deserialize_with = "policies::maybe_policy")]
+    pub policy: Option<ToolPolicy>,
+    /// 0: [`Limits::tool_seconds`].
+    #[serde(default)]
+    pub seconds: u64,
+    /// 0: [`Limits::tool_output_bytes`].
+    #[serde(default)]
+    pub output_bytes: usize,
+    /// Empty: as the tool itself has it.
+    #[serde(default)]
+    pub remember: String,
     /// `http_fetch` only.
     #[serde(default)]
     pub allow_hosts: Vec<String>,
     /// `http_fetch` only.
     #[serde(default)]
     pub allow_private: Vec<String>,
-}
-
-fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ToolPolicy, D::Error> {
-    let word = String::deserialize(deserializer)?;
-    [ToolPolicy::Allow, ToolPolicy::Ask, ToolPolicy::Deny]
-        .into_iter()
-        .find(|p| p.name() == word)
-        .ok_or_else(|| serde::de::Error::custom(format!("{word:?} is not one of allow, ask, deny")))
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -5,6 +5,8 @@ mod postgres;
 
 #[path = "store/aliases.rs"]
 mod aliases;
+#[path = "store/approval_rules.rs"]
+mod approval_rules;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/budgets.rs"]

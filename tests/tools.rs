@@ -18,5 +18,6 @@ fn context() -> ToolContext {
         organization: OrganizationId::parse("org").expect("a name"),
         user: UserId::parse("user").expect("a name"),
         cancel: Default::default(),
+        alive: Default::default(),
     }
 }

@@ -30,6 +30,7 @@ use crate::domain::agent::AgentProfile;
 use crate::domain::command::Caller;
 use crate::domain::conversation::Rules;
 use crate::domain::policy::Operation;
+use crate::domain::tool_policy::ToolBook;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
@@ -55,6 +56,9 @@ pub struct HubSettings {
     pub requests_in_flight: usize,
     pub message_bytes: usize,
     pub spending: Arc<spending::SpendingRules>,
+    /// Tools of one turn that run at the same time.
+    pub tools_at_once: usize,
+    pub tool_book: Arc<ToolBook>,
 }
 
 impl HubSettings {
@@ -74,6 +78,7 @@ impl HubSettings {
             approval_grace: self.approval_grace,
             queue_turns: self.queue_turns,
             steps_per_turn: self.steps_per_turn,
+            tools_at_once: self.tools_at_once,
         })
     }
 }

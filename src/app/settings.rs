@@ -1,5 +1,6 @@
 //! From configuration to what each part is given.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::fanout::{HomeRules, Pool, PresenceRules, RingLimits};
 use crate::limits::Limits;
 use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, TransportSettings, http};
 use crate::telemetry;
+use crate::tools::mcp::{self, Reach, ServerSettings, Servers};
 use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
 use crate::tuning::Tuning;
@@ -62,6 +64,8 @@ pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
         requests_in_flight: limits.requests_in_flight,
         message_bytes: limits.message_bytes,
         spending: Arc::new(spending),
+        tools_at_once: limits.tools_at_once,
+        tool_book: config.tool_book()?,
     })
 }
 
@@ -92,7 +96,7 @@ fn millis(seconds: u64) -> i64 {
 }
 
 fn agents(config: &Config) -> Vec<Arc<AgentProfile>> {
-    let policy = |name: &str| config.tools.get(name).map_or(ToolPolicy::Ask, |tool| tool.policy);
+    let policy = |name: &str| config.tools.get(name).and_then(|tool| tool.policy).unwrap_or(ToolPolicy::Ask);
     let profile = |(name, agent): (&String, &crate::config::Agent)| {
         Arc::new(AgentProfile {
             name: name.clone(),
@@ -119,8 +123,34 @@ pub fn foreign_pace(config: &Config) -> Option<Duration> {
     (!auth.session_url.is_empty()).then(|| Duration::from_secs((auth.session.seconds / 2).clamp(5, 30)))
 }
 
+/// The MCP servers.
+pub fn mcp(config: &Config) -> Vec<ServerSettings> {
+    let one = |(name, server): (&String, &crate::config::Mcp)| {
+        let reach = match server.command.split_first() {
+            Some((program, arguments)) => Reach::Program {
+                program: program.clone(),
+                arguments: arguments.to_vec(),
+                directory: server.directory.clone(),
+                environment: server.environment(),
+                kill_on_abort: server.kill_on_abort,
+            },
+            None => Reach::Http {
+                url: server.url.clone(),
+                bearer: Some(server.bearer.clone()).filter(|bearer| !bearer.expose_secret().is_empty()),
+            },
+        };
+        ServerSettings {
+            name: name.clone(),
+            reach,
+            organizations: server.organizations(),
+            connect_time: server.connect_time(),
+        }
+    };
+    config.mcp.iter().map(one).collect()
+}
+
 /// What a worker builds for itself.
-pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
+pub fn kit(config: &Config, servers: &Arc<Servers>) -> Result<WorkerKit, Fault> {
     let from = &config.providers;
     let transport = TransportSettings {
         connect_timeout: Duration::from_secs(from.connect_seconds),
@@ -151,7 +181,8 @@ pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
         fetch.hosts = tool.allow_hosts.clone();
         fetch.allow_private = tool.allow_private.clone();
     }
-    let tools = Tools::build(&ToolSettings { http_fetch: fetch, tls: http::tls(&[])? })?;
+    let mut tools = Tools::build(&ToolSettings { http_fetch: fetch, tls: http::tls(&[])? })?;
+    tools.add_source(Rc::new(mcp::Source(servers.clone())));
     Ok(WorkerKit { providers: Providers::build(&list)?, tools })
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, checks, identity, spending};
+use super::{Config, ConfigError, DEFAULTS, checks, identity, mcp, policies, spending};
 
 /// What the command line said about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -157,6 +157,12 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
     for budget in named_in("budgets", layers.iter().map(|f| &f.dict), &variables) {
         figment = figment.join(template(&defaults, "budgets", spending::TEMPLATE, &budget));
     }
+    for server in named_in("mcp", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "mcp", mcp::TEMPLATE, &server));
+    }
+    for policy in named_in("policies", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "policies", policies::TEMPLATE, &policy));
+    }
     let below = layers.into_iter().fold(figment, Figment::merge);
     let above: Vec<One> = variables.into_iter().chain(flagged).collect();
     let (mut config, layers) = stacked(&below, &[], &above)?;
@@ -178,6 +184,9 @@ pub(super) fn stacked(below: &Figment, between: &[One], above: &[One]) -> Result
     if config.budgets.get(spending::TEMPLATE).is_some_and(|budget| !budget.has_limit()) {
         config.budgets.remove(spending::TEMPLATE);
     }
+    config.mcp.retain(|name, server| name != mcp::TEMPLATE || server.is_named());
+    // One that names no tool says nothing.
+    config.policies.retain(|name, policy| name != policies::TEMPLATE || !policy.tools.is_empty());
     checks::values(&config)?;
     Ok((config, figment))
 }

@@ -38,9 +38,11 @@ const CHANGEABLE: [&str; 20] = [
 ];
 
 /// What no request changes, whoever sends it: beginnings of keys.
-const NEVER: [&str; 9] = [
+const NEVER: [&str; 11] = [
     "auth.",
     "database.",
+    "mcp.",
+    "policies.",
     "providers.",
     "server.data",
     "server.listen",

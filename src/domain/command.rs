@@ -8,11 +8,15 @@ use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
 use super::alias::{Alias, ChannelName, SessionName};
 use super::approval::Approval;
+use super::approval_rule::{ApprovalRule, RuleScope};
+use super::canonical::Digest;
 use super::channel::Position;
 use super::conversation::{SettingsChange, StopKind};
 use super::event::Numbered;
 use super::generation::{ThinkingLevel, ToolSpec};
-use super::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId};
+use super::ids::{
+    ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, RuleId, Timestamp, TurnId, UserId,
+};
 use super::message::{Attachment, Message};
 use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
@@ -111,6 +115,15 @@ pub enum ApprovalRef {
     Call(PartId),
 }
 
+/// What else comes with an answer to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// The answer is to be kept, and how far it reaches.
+    pub remember: Option<RuleScope>,
+    /// What whoever answers has seen: an answer to something else does not count.
+    pub seen: Option<Digest>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
     Day,
@@ -144,7 +157,11 @@ pub enum Command {
         which: ApprovalRef,
         approved: bool,
         reason: Option<String>,
+        keep: Keep,
     },
+    /// The caller's own answers that are kept.
+    RuleList(PageRequest),
+    RuleRevoke(RuleId),
     Presence(ChannelName),
     History {
         channel: ChannelName,
@@ -193,6 +210,7 @@ pub enum SessionCommand {
         which: ApprovalRef,
         approved: bool,
         reason: Option<String>,
+        keep: Keep,
     },
 }
 
@@ -212,6 +230,8 @@ impl Command {
             Self::ApprovalList(_) => Operation::ApprovalList,
             Self::ApprovalDecide { approved: true, .. } => Operation::ToolApprove,
             Self::ApprovalDecide { approved: false, .. } => Operation::ToolReject,
+            Self::RuleList(_) => Operation::RuleList,
+            Self::RuleRevoke(_) => Operation::RuleRevoke,
             Self::Presence(_) => Operation::Presence,
             Self::History { .. } => Operation::History,
             Self::Usage(_) => Operation::UsageGet,
@@ -308,7 +328,10 @@ pub enum Reply {
     Decided {
         applied: bool,
         approval: Arc<Approval>,
+        /// What the answer was kept as.
+        rule: Option<RuleId>,
     },
+    Rules(Page<ApprovalRule>),
     Approvals(Page<(ConversationId, Approval)>),
     Todos(Vec<Todo>),
     Presence {

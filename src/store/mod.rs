@@ -3,6 +3,7 @@
 
 mod aliases;
 mod apply;
+mod approval_rules;
 mod audit;
 mod budgets;
 mod changes;

@@ -29,6 +29,7 @@ mod presence;
 mod provider_faults;
 mod publishing;
 mod real_model;
+mod remembered;
 mod rest;
 mod resume;
 mod revocation;

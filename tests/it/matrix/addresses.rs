@@ -68,6 +68,8 @@ GET     /api/v1/sessions/{sessionId}/approvals approvals.list session
 POST    /api/v1/sessions/{sessionId}/archive   sessions.archive session
 DELETE  /api/v1/sessions/{sessionId}           sessions.delete  session
 GET     /api/v1/approvals                   approvals.list  -
+GET     /api/v1/approvals/rules             approvals.rules -
+DELETE  /api/v1/approvals/rules/{ruleId}    approvals.revoke nobody's:rule
 POST    /api/v1/approvals/{requestId}       tools.approve   question {"approved":true}
 GET     /api/v1/agents                      agents.list     -
 GET     /api/v1/agents/{agent}              agents.get      -
