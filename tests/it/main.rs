@@ -19,6 +19,7 @@ mod kills;
 mod limits;
 mod live_settings;
 mod matrix;
+mod mcp_servers;
 mod metrics;
 mod neighbours;
 mod organizations;

@@ -1,6 +1,7 @@
 //! Cases that broke others, by their numbers.
 
 mod aliases;
+mod approvals;
 mod bodies;
 mod bytes;
 mod channels;
@@ -14,3 +15,4 @@ mod secrets;
 mod strangers;
 mod tenants;
 mod tokens;
+mod tools;

@@ -5,6 +5,7 @@ mod counter;
 mod http;
 mod hub;
 mod identity;
+pub mod mcp;
 mod mirror;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;

@@ -140,6 +140,7 @@ proptest! {
         d.lose_next = false;
         // Whatever is left comes to its end by itself.
         for _ in 0..20 {
+            d.closed();
             if let Some(tool) = d.tools.first().copied() {
                 d.tool_done(tool, report("at last"));
             }
