@@ -5,6 +5,8 @@ mod checks;
 mod identity;
 mod layers;
 mod live;
+mod mcp;
+mod policies;
 mod print;
 mod routing;
 mod runtime;
@@ -25,6 +27,8 @@ pub use acting::{Action, Request, Skills};
 pub use identity::{is_url, safe_url};
 pub use layers::{Flags, Loaded, environment, load};
 pub use live::Live;
+pub use mcp::Mcp;
+pub use policies::Policy;
 pub use print::print;
 pub use routing::{Command, Context, Routing, RoutingRule};
 pub use runtime::{Adopted, Patched, Stored, changeable};
@@ -66,6 +70,8 @@ pub struct Config {
     pub routing: Routing,
     pub context: Context,
     pub commands: BTreeMap<String, Command>,
+    pub policies: BTreeMap<String, Policy>,
+    pub mcp: BTreeMap<String, Mcp>,
     pub log: Log,
 }
 
@@ -159,6 +165,9 @@ pub struct Limits {
     pub connections_per_user: u32,
     pub queue_turns: usize,
     pub steps_per_turn: u32,
+    pub tools_at_once: usize,
+    pub tool_seconds: u64,
+    pub tool_output_bytes: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -317,8 +326,17 @@ pub enum Busy {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Tool {
-    #[serde(deserialize_with = "policy")]
-    pub policy: ToolPolicy,
+    #[serde(default, deserialize_with = "policies::maybe_policy")]
+    pub policy: Option<ToolPolicy>,
+    /// 0: [`Limits::tool_seconds`].
+    #[serde(default)]
+    pub seconds: u64,
+    /// 0: [`Limits::tool_output_bytes`].
+    #[serde(default)]
+    pub output_bytes: usize,
+    /// Empty: as the tool itself has it.
+    #[serde(default)]
+    pub remember: String,
     /// `http_fetch` only.
     #[serde(default)]
     pub allow_hosts: Vec<String>,
@@ -339,14 +357,6 @@ pub struct Tool {
     pub max_bytes: usize,
     #[serde(default)]
     pub request: Request,
-}
-
-fn policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ToolPolicy, D::Error> {
-    let word = String::deserialize(deserializer)?;
-    [ToolPolicy::Allow, ToolPolicy::Ask, ToolPolicy::Deny]
-        .into_iter()
-        .find(|p| p.name() == word)
-        .ok_or_else(|| serde::de::Error::custom(format!("{word:?} is not one of allow, ask, deny")))
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -66,6 +66,7 @@ diesel → store
 diesel_migrations → store
 metrics → actors, app, auth, fanout, http, limits, providers, store, telemetry
 metrics_exporter_prometheus → http, telemetry
+rmcp → tools
 rustls → app, auth, cli, providers, tools, transport
 tokio → actors, app, auth, cli, fanout, http, providers, store, telemetry, tools, transport, tuning
 tokio_rustls → transport

@@ -7,6 +7,8 @@ mod postgres;
 mod actions;
 #[path = "store/aliases.rs"]
 mod aliases;
+#[path = "store/approval_rules.rs"]
+mod approval_rules;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/budgets.rs"]

@@ -21,5 +21,6 @@ fn context() -> ToolContext {
         user: UserId::parse("user").expect("a name"),
         conversation: ConversationId(7),
         cancel: Default::default(),
+        alive: Default::default(),
     }
 }

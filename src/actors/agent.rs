@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::{FutureExt, StreamExt};
@@ -17,6 +17,7 @@ use super::with_kit;
 use crate::domain::conversation::{Refused, Run, Summary, ToolReport};
 use crate::domain::generation::{Prompt, ProviderFault, ProviderFaultKind, StopReason, StreamEvent};
 use crate::domain::ids::{PartId, Source, SystemSource, Timestamp};
+use crate::domain::tool_policy::cut;
 use crate::providers::EventStream;
 use crate::telemetry;
 use crate::tools::ToolContext;
@@ -25,7 +26,7 @@ use crate::tools::ToolContext;
 const BATCH: usize = 64;
 
 /// How long a provider may take to end its stream after the answer is whole.
-const AFTERMATH: std::time::Duration = std::time::Duration::from_secs(5);
+const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// What calls of a step would do, where that took a look outside: the tool, its input, and what was seen.
 pub type Previews = Vec<(String, Value, Result<String, String>)>;
@@ -83,6 +84,18 @@ pub struct Generate {
     pub persona: Option<Persona>,
 }
 
+/// What a tool may take.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolLimits {
+    /// Without a sign of life. A tool that gives some gets [`PATIENCE`] times as long in all.
+    pub silence: Duration,
+    /// Of its output.
+    pub output_bytes: usize,
+}
+
+/// How many times its time a tool may take that shows that it is at work.
+const PATIENCE: u32 = 10;
+
 /// Run a tool.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -91,6 +104,7 @@ pub struct RunTool {
     pub tool: String,
     pub input: serde_json::Value,
     pub context: ToolContext,
+    pub limits: ToolLimits,
 }
 
 /// End all tools that run.
@@ -315,22 +329,29 @@ impl Handler<RunTool> for AgentSession {
     type Result = ();
 
     fn handle(&mut self, run: RunTool, context: &mut Self::Context) {
-        let RunTool { call, tool, input, context: about } = run;
+        let RunTool { call, tool, input, context: about, limits } = run;
         let cancel = about.cancel.clone();
         self.running.insert(call, cancel.clone());
         let found = with_kit(|kit| kit.tools.get(&tool)).flatten();
         let work = async move {
-            let Some(found) = found else {
-                return ToolReport { output: format!("no such tool: {tool}"), is_error: true, todos: None };
-            };
+            let failed = |output: String| ToolReport { output, is_error: true, todos: None };
+            let Some(found) = found else { return failed(format!("no such tool: {tool}")) };
+            let alive = about.alive.clone();
             let work = AssertUnwindSafe(found.run(input, about)).catch_unwind();
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => ToolReport { output: "cancelled".into(), is_error: true, todos: None },
+                () = cancel.cancelled() => failed("cancelled".into()),
                 outcome = work => match outcome {
-                    Ok(o) => ToolReport { output: o.output, is_error: o.is_error, todos: o.todos },
-                    Err(_) => ToolReport { output: "the tool panicked".into(), is_error: true, todos: None },
+                    Ok(o) => {
+                        let output = cut(o.output, limits.output_bytes);
+                        ToolReport { output, is_error: o.is_error, todos: o.todos }
+                    }
+                    Err(_) => failed("the tool panicked".into()),
                 },
+                why = alive.ends(limits.silence, PATIENCE) => {
+                    cancel.cancel();
+                    failed(why)
+                }
             }
         };
         let task = work.into_actor(self).map(move |report, actor, _| {

@@ -16,8 +16,9 @@ use super::standing::{self, Standing};
 use super::underway::Underway;
 use super::{HubSettings, expiry};
 use crate::domain::alias::{ChannelName, SessionName};
+use crate::domain::approval_rule::RuleScope;
 use crate::domain::channel::{Channel, Position};
-use crate::domain::command::{ApprovalRef, Caller, Command, NewMessage, Reply, SessionCommand};
+use crate::domain::command::{ApprovalRef, Caller, Command, Keep, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::{ConnectionNumber, DialectId, Hub, Listen, channel_named, session_named};
 use crate::domain::ids::ApprovalId;
 use crate::doors::gateway::flat_error;
@@ -377,7 +378,8 @@ impl ConnectionActor {
         let decoded = parse(text).and_then(|frame: wf::ApprovalResponse| {
             let id = ApprovalId::parse(&frame.request_id).map_err(|_| Fault::not_found("approval"))?;
             let (which, approved, reason) = (ApprovalRef::Request(id), frame.approved, frame.reason);
-            Ok(Command::ApprovalDecide { which, approved, reason })
+            let remember = frame.remember.unwrap_or_default().then_some(RuleScope::Arguments);
+            Ok(Command::ApprovalDecide { which, approved, reason, keep: Keep { remember, seen: None } })
         });
         let command = match decoded {
             Ok(command) => command,
@@ -387,7 +389,7 @@ impl ConnectionActor {
         let answer = self.kit.hub.call(caller, command);
         self.run(context, async move {
             match answer.await {
-                Ok(Reply::Decided { applied: false, approval }) => {
+                Ok(Reply::Decided { applied: false, approval, .. }) => {
                     let text = format!("the approval is {} already", approval.state.name());
                     vec![flat_error(&Fault::new(Code::Conflict, text), None, Some(approval.turn))]
                 }

@@ -39,6 +39,7 @@ use crate::domain::policy::Operation;
 use crate::domain::routing::{self, Catalog, ContextRules, Routes, Routing};
 use crate::domain::skill::Skill;
 use crate::domain::slash::Template;
+use crate::domain::tool_policy::ToolBook;
 use crate::error::Fault;
 use crate::fanout::{HomeRules, Workers};
 use crate::providers::Providers;
@@ -74,6 +75,9 @@ pub struct HubSettings {
     pub skills: Vec<Arc<Skill>>,
     /// For one skill.
     pub skill_time: Duration,
+    /// Tools of one turn that run at the same time.
+    pub tools_at_once: usize,
+    pub tool_book: Arc<ToolBook>,
 }
 
 impl HubSettings {
@@ -102,6 +106,7 @@ impl HubSettings {
             queue_turns: self.queue_turns,
             steps_per_turn: self.steps_per_turn,
             routes: Routes { routing: self.routing.clone(), catalog: catalog(), context: self.context },
+            tools_at_once: self.tools_at_once,
         })
     }
 

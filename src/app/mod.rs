@@ -34,6 +34,7 @@ use crate::limits::Limits;
 use crate::providers;
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::{self, Metrics};
+use crate::tools::mcp::Servers;
 use crate::transport::{self, Close, Handle, RunningServer, ServerSettings};
 use crate::tuning::Tuning;
 use doorkeeper::HubDoorkeeper;
@@ -53,6 +54,8 @@ pub struct Running {
     server: RunningServer,
     store: Store,
     registry: Addr<Registry>,
+    /// MCP servers.
+    servers: Arc<Servers>,
     edge: web::Data<Edge>,
     watch: actix_rt::task::JoinHandle<()>,
     refusals: actix_rt::task::JoinHandle<()>,
@@ -95,7 +98,8 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
         refused: Arc::new(move |caller, operation, fault| record.refused_caller(caller, operation, fault)),
     };
     // What cannot be built is said now, not by a worker.
-    settings::kit(&config).map_err(|fault| fault.message)?;
+    settings::kit(&config, &Servers::start(Vec::new())).map_err(|fault| fault.message)?;
+    let servers = Servers::start(settings::mcp(&config));
     let directory = Directory::default();
     let registry = Registry::new(shared.clone(), directory.clone()).start();
     let metrics = Metrics::start().map_err(|error| error.to_string())?;
@@ -117,7 +121,7 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let edge = web::Data::new(edge);
     tuning.tells(settings::apply(limits.clone(), shared.settings.clone()));
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
-    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits };
+    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits, servers: servers.clone() };
     // Read before anybody is let in: what changes from here on is told to the sockets.
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
     let told = Told::default();
@@ -133,7 +137,7 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let invited = first_start::invite(&store, &here, SystemSource.now()).await;
     let invitation = invited.map_err(|fault| fault.message)?;
     actix_rt::spawn(bring_back(store.clone(), registry.clone(), config.server.worker_count()));
-    Ok(Running { server, store, registry, edge, watch, refusals, pruning, invitation, address })
+    Ok(Running { server, store, registry, servers, edge, watch, refusals, pruning, invitation, address })
 }
 
 /// Refusals at the doors reach the audit log a moment later.
@@ -151,6 +155,7 @@ struct Hubs {
     registry: Addr<Registry>,
     directory: Directory,
     limits: Arc<Limits>,
+    servers: Arc<Servers>,
 }
 
 impl Hubs {
@@ -204,7 +209,7 @@ fn listen(
     let on_worker = {
         let (config, hubs) = (config.clone(), hubs.clone());
         move |worker: usize| {
-            match settings::kit(&config) {
+            match settings::kit(&config, &hubs.servers) {
                 Ok(mut kit) => {
                     let hub = hubs.hub(worker);
                     for tool in acting::tools(&hub) {
@@ -323,7 +328,7 @@ impl Signals {
 
 /// Stops in order: no new connections, turns end or are marked, everything is on disk, clients are told to come back.
 async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Result<(), String> {
-    let Running { server, store, registry, edge, watch, refusals, pruning, .. } = running;
+    let Running { server, store, registry, servers, edge, watch, refusals, pruning, .. } = running;
     let handle: Handle = server.handle();
     edge.readiness.stop();
     handle.pause().await;
@@ -333,6 +338,7 @@ async fn stop(running: Running, drain: Duration, signals: &mut Signals) -> Resul
     if left > 0 {
         tracing::info!(left, "clients that did not take their farewell");
     }
+    servers.stop().await;
     watch.abort();
     refusals.abort();
     pruning.abort();

@@ -20,6 +20,7 @@ use crate::providers::{ApiSettings, DemoSettings, ProviderSettings, Providers, T
 use crate::telemetry;
 use crate::tools::http_call::{BodyKind, CallSettings, HttpCall};
 use crate::tools::http_tool::{HttpTool, HttpToolSettings};
+use crate::tools::mcp::{self, Reach, ServerSettings, Servers};
 use crate::tools::{HttpFetchSettings, ToolSettings, Tools};
 use crate::transport::SocketLimits;
 use crate::tuning::Tuning;
@@ -80,6 +81,8 @@ pub fn hub(config: &Config) -> Result<HubSettings, ConfigError> {
         actions: config.action_rules()?.into_iter().map(Arc::new).collect(),
         skills,
         skill_time: Duration::from_secs(config.skills.time_seconds),
+        tools_at_once: limits.tools_at_once,
+        tool_book: config.tool_book()?,
     })
 }
 
@@ -110,6 +113,7 @@ fn millis(seconds: u64) -> i64 {
 }
 
 fn agents(config: &Config, skills: &[Arc<Skill>]) -> Vec<Arc<AgentProfile>> {
+    let policy = |name: &str| config.tools.get(name).and_then(|tool| tool.policy).unwrap_or(ToolPolicy::Ask);
     let profile = |(name, agent): (&String, &crate::config::Agent)| {
         Arc::new(AgentProfile {
             name: name.clone(),
@@ -165,8 +169,34 @@ pub fn foreign_pace(config: &Config) -> Option<Duration> {
     (!auth.session_url.is_empty()).then(|| Duration::from_secs((auth.session.seconds / 2).clamp(5, 30)))
 }
 
+/// The MCP servers.
+pub fn mcp(config: &Config) -> Vec<ServerSettings> {
+    let one = |(name, server): (&String, &crate::config::Mcp)| {
+        let reach = match server.command.split_first() {
+            Some((program, arguments)) => Reach::Program {
+                program: program.clone(),
+                arguments: arguments.to_vec(),
+                directory: server.directory.clone(),
+                environment: server.environment(),
+                kill_on_abort: server.kill_on_abort,
+            },
+            None => Reach::Http {
+                url: server.url.clone(),
+                bearer: Some(server.bearer.clone()).filter(|bearer| !bearer.expose_secret().is_empty()),
+            },
+        };
+        ServerSettings {
+            name: name.clone(),
+            reach,
+            organizations: server.organizations(),
+            connect_time: server.connect_time(),
+        }
+    };
+    config.mcp.iter().map(one).collect()
+}
+
 /// What a worker builds for itself.
-pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
+pub fn kit(config: &Config, servers: &Arc<Servers>) -> Result<WorkerKit, Fault> {
     let from = &config.providers;
     let transport = TransportSettings {
         connect_timeout: Duration::from_secs(from.connect_seconds),
@@ -209,6 +239,7 @@ pub fn kit(config: &Config) -> Result<WorkerKit, Fault> {
         };
         tools.add(HttpTool::new(&settings, &secret, tls.clone())?.boxed())?;
     }
+    tools.add_source(Rc::new(mcp::Source(servers.clone())));
     Ok(WorkerKit {
         providers: Providers::build(&list)?,
         tools,

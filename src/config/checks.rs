@@ -5,7 +5,7 @@ use std::path::Path;
 use figment::value::{Dict, Num, Value};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, acting, identity, routing, spending};
+use super::{Config, ConfigError, acting, identity, mcp, policies, routing, spending};
 use crate::domain::channel::ChannelKind;
 use crate::domain::ids::OrganizationId;
 use crate::domain::principal::Role;
@@ -20,6 +20,8 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
             find(defaults, &[&["tools", known], rest])
         }
         ["actions", name, rest @ ..] if is_name(name) => find(defaults, &[&["actions", acting::TEMPLATE], rest]),
+        ["mcp", name, rest @ ..] if is_name(name) => find(defaults, &[&["mcp", mcp::TEMPLATE], rest]),
+        ["policies", name, rest @ ..] if is_name(name) => find(defaults, &[&["policies", policies::TEMPLATE], rest]),
         ["auth", "issuers", name, rest @ ..] if is_name(name) => {
             find(defaults, &[&["auth", "issuers", identity::TEMPLATE], rest])
         }
@@ -198,6 +200,8 @@ pub(super) fn values(config: &Config) -> Result<(), ConfigError> {
     spending::check(config)?;
     acting::check(config)?;
     routing::check(config)?;
+    policies::check(config)?;
+    mcp::check(config)?;
     agents_and_tools(config)
 }
 
@@ -213,7 +217,8 @@ fn agents_and_tools(config: &Config) -> Result<(), ConfigError> {
             ));
         }
         for tool in &agent.tools {
-            if !config.names_a_tool(tool) {
+            let of_server = tool.split_once("__").is_some_and(|(server, _)| config.mcp.contains_key(server));
+            if !of_server && !config.names_a_tool(tool) {
                 let known: Vec<&str> = config.tools.keys().map(String::as_str).collect();
                 return refuse(format!(
                     "agents.{name}.tools: there is no tool {tool:?}; there are {}",
@@ -271,7 +276,7 @@ fn secret(key: &str, value: &SecretString, variable: &str) -> Result<(), ConfigE
 
 fn ranges(config: &Config) -> Result<(), ConfigError> {
     let (server, limits, channels) = (&config.server, &config.limits, &config.channels);
-    let rows: [(&str, u64, u64, u64); 40] = [
+    let rows: [(&str, u64, u64, u64); 43] = [
         ("server.workers", server.workers as u64, 0, 256),
         ("server.max_connections", server.max_connections as u64, 0, 10_000_000),
         ("server.max_connections_per_address", server.max_connections_per_address as u64, 0, 10_000_000),
@@ -295,6 +300,9 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         ("limits.wait_seconds", limits.wait_seconds, 1, 86_400),
         ("limits.queue_turns", limits.queue_turns as u64, 1, 100_000),
         ("limits.steps_per_turn", limits.steps_per_turn.into(), 1, 10_000),
+        ("limits.tools_at_once", limits.tools_at_once as u64, 1, 1_000),
+        ("limits.tool_seconds", limits.tool_seconds, 1, 86_400),
+        ("limits.tool_output_bytes", limits.tool_output_bytes as u64, 1, 1 << 30),
         ("channels.history_events", channels.history_events as u64, 0, 1_000_000),
         ("channels.history_bytes", channels.history_bytes as u64, 0, 1 << 30),
         ("channels.history_seconds", channels.history_seconds, 0, 86_400),

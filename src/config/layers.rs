@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, acting, checks, identity, routing, spending};
+use super::{Config, ConfigError, DEFAULTS, acting, checks, identity, mcp, policies, routing, spending};
 
 /// What the command line said about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -168,6 +168,12 @@ pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String
             figment = figment.join(template(&defaults, "tools", acting::TEMPLATE, &tool));
         }
     }
+    for server in named_in("mcp", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "mcp", mcp::TEMPLATE, &server));
+    }
+    for policy in named_in("policies", layers.iter().map(|f| &f.dict), &variables) {
+        figment = figment.join(template(&defaults, "policies", policies::TEMPLATE, &policy));
+    }
     let below = layers.into_iter().fold(figment, Figment::merge);
     let above: Vec<One> = variables.into_iter().chain(flagged).collect();
     let (mut config, layers) = stacked(&below, &[], &above)?;
@@ -196,6 +202,9 @@ pub(super) fn stacked(below: &Figment, between: &[One], above: &[One]) -> Result
     if config.actions.get(acting::TEMPLATE).is_some_and(acting::Action::is_template) {
         config.actions.remove(acting::TEMPLATE);
     }
+    config.mcp.retain(|name, server| name != mcp::TEMPLATE || server.is_named());
+    // One that names no tool says nothing.
+    config.policies.retain(|name, policy| name != policies::TEMPLATE || !policy.tools.is_empty());
     checks::values(&config)?;
     Ok((config, figment))
 }

@@ -8,7 +8,7 @@ use super::{Loaded, identity};
 const MASK: &str = "********";
 
 /// Keys whose value is never shown.
-const SECRET: [&str; 3] = ["jwt_secret", "agent_jwt_secret", "api_key"];
+const SECRET: [&str; 5] = ["jwt_secret", "agent_jwt_secret", "api_key", "bearer", "environment"];
 
 /// TOML: a section after the other, each value with its source behind it.
 pub fn print(loaded: &Loaded) -> String {
@@ -46,6 +46,9 @@ fn shown(key: &str, value: &Value) -> String {
         Value::String(_, text) => quoted(&without_password(text)),
         Value::Num(_, number) => number.to_u128_lossy().unwrap_or_default().to_string(),
         Value::Bool(_, yes) => yes.to_string(),
+        Value::Array(_, items) if SECRET.contains(&key) => {
+            format!("[{}]", vec![quoted(MASK); items.len()].join(", "))
+        }
         Value::Array(_, items) => {
             let items: Vec<String> = items.iter().map(|item| shown("", item)).collect();
             format!("[{}]", items.join(", "))
@@ -107,6 +110,7 @@ fn json(path: &str, value: &Value) -> serde_json::Value {
         }
         Value::String(_, text) if text.is_empty() => "".into(),
         Value::String(..) if SECRET.contains(&key) || path == "database.url" => MASK.into(),
+        Value::Array(_, items) if SECRET.contains(&key) => vec![MASK; items.len()].into(),
         Value::String(_, text) if key.ends_with("url") || key == "jwks" => bare(text).into(),
         other => serde_json::to_value(other).unwrap_or_default(),
     }

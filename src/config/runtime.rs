@@ -42,6 +42,8 @@ const NEVER: [&str; 11] = [
     "actions.",
     "auth.",
     "database.",
+    "mcp.",
+    "policies.",
     "providers.",
     "server.data",
     "server.listen",

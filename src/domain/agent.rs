@@ -1,9 +1,10 @@
 //! A configured persona, and what it may do without asking.
 
-use super::generation::ThinkingLevel;
+use super::generation::{ThinkingLevel, ToolSpec};
 use super::ids::Timestamp;
 use super::settings::Entity;
 use super::tool_call::ToolPolicy;
+use super::tool_policy::Glob;
 
 /// What happens to a message that comes while a turn runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +24,7 @@ pub struct AgentProfile {
     pub provider: String,
     pub model: String,
     pub system: Option<String>,
-    /// Tools it is offered, by name, with the policy that holds for it.
+    /// Tools it is offered, by name or by a pattern such as `files__*`, with the policy that is set for it.
     pub tools: Vec<(String, ToolPolicy)>,
     pub busy: BusyPolicy,
     /// Kinds of entities that it serves: who names one of these and no agent gets this one.
@@ -89,6 +90,30 @@ impl Variables<'_> {
         }
         filled
     }
+}
+
+impl AgentProfile {
+    /// Whether the agent may call it at all.
+    pub fn offers(&self, tool: &str) -> bool {
+        self.tools.iter().any(|(name, _)| stands_for(name, tool))
+    }
+
+    /// Of all tools those that it is offered, in the order of its own list, those of one pattern in theirs.
+    pub fn offered(&self, all: Vec<ToolSpec>) -> Vec<ToolSpec> {
+        let mut found: Vec<ToolSpec> = Vec::new();
+        for (name, _) in &self.tools {
+            for spec in all.iter().filter(|spec| stands_for(name, &spec.name)) {
+                if !found.iter().any(|other| other.name == spec.name) {
+                    found.push(spec.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+fn stands_for(name: &str, tool: &str) -> bool {
+    name == tool || (name.contains('*') && Glob::new(name).fits(tool))
 }
 
 /// A model one may ask for.

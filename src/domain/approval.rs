@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::canonical::Digest;
 use super::ids::{ApprovalId, ConversationId, PartId, Timestamp, TurnId, UserId};
+use super::tool_policy::Remembers;
 use crate::error::{Code, Fault};
 
 /// The longest reason of a decision, in bytes: it is kept, written down and told to all.
@@ -63,6 +65,8 @@ pub struct Approval {
     pub risks: Vec<String>,
     /// The exact arguments, whole.
     pub input: Value,
+    /// Which answers may be kept.
+    pub remembers: Remembers,
     /// The request id of the message that began the turn.
     pub correlation_id: String,
     pub state: ApprovalState,
@@ -73,6 +77,11 @@ pub struct Approval {
 }
 
 impl Approval {
+    /// What the answer is bound to: the tool and exactly these arguments.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.tool, &self.input)
+    }
+
     /// What the audit log says of it, beside who decided.
     pub fn details(&self, conversation: ConversationId) -> Value {
         let reason = self.decision.as_ref().and_then(|decision| decision.reason.as_deref());
@@ -81,6 +90,7 @@ impl Approval {
             "tool": self.tool,
             "state": self.state.name(),
             "reason": reason,
+            "digest": self.digest().to_string(),
         })
     }
 }

@@ -11,11 +11,15 @@ use super::admin::{AdminCommand, AdminReply};
 use super::agent::{AgentProfile, BusyPolicy, ModelInfo};
 use super::alias::{Alias, ChannelName, SessionName};
 use super::approval::Approval;
+use super::approval_rule::{ApprovalRule, RuleScope};
+use super::canonical::Digest;
 use super::channel::Position;
 use super::conversation::{SettingsChange, StopKind};
 use super::event::Numbered;
 use super::generation::{ThinkingLevel, ToolSpec};
-use super::ids::{ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, Timestamp, TurnId, UserId};
+use super::ids::{
+    ApprovalId, ConversationId, MessageId, OrganizationId, PartId, ProjectId, RuleId, Timestamp, TurnId, UserId,
+};
 use super::message::{Attachment, Message};
 use super::policy::{Access, Operation, Resource};
 use super::principal::Principal;
@@ -122,6 +126,15 @@ pub enum ApprovalRef {
     Call(PartId),
 }
 
+/// What else comes with an answer to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// The answer is to be kept, and how far it reaches.
+    pub remember: Option<RuleScope>,
+    /// What whoever answers has seen: an answer to something else does not count.
+    pub seen: Option<Digest>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
     Day,
@@ -167,7 +180,11 @@ pub enum Command {
         which: ApprovalRef,
         approved: bool,
         reason: Option<String>,
+        keep: Keep,
     },
+    /// The caller's own answers that are kept.
+    RuleList(PageRequest),
+    RuleRevoke(RuleId),
     Presence(ChannelName),
     History {
         channel: ChannelName,
@@ -250,6 +267,7 @@ pub enum SessionCommand {
         which: ApprovalRef,
         approved: bool,
         reason: Option<String>,
+        keep: Keep,
     },
 }
 
@@ -273,6 +291,8 @@ impl Command {
             Self::ApprovalList(_) => Operation::ApprovalList,
             Self::ApprovalDecide { approved: true, .. } => Operation::ToolApprove,
             Self::ApprovalDecide { approved: false, .. } => Operation::ToolReject,
+            Self::RuleList(_) => Operation::RuleList,
+            Self::RuleRevoke(_) => Operation::RuleRevoke,
             Self::Presence(_) => Operation::Presence,
             Self::History { .. } => Operation::History,
             Self::Usage(_) => Operation::UsageGet,
@@ -429,7 +449,10 @@ pub enum Reply {
     Decided {
         applied: bool,
         approval: Arc<Approval>,
+        /// What the answer was kept as.
+        rule: Option<RuleId>,
     },
+    Rules(Page<ApprovalRule>),
     Approvals(Page<(ConversationId, Approval)>),
     Todos(Vec<Todo>),
     Presence {

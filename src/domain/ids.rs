@@ -109,6 +109,11 @@ id!(MessageId, "msg_");
 id!(PartId, "part_");
 id!(TurnId, "turn_");
 id!(ApprovalId, "appr_");
+id!(
+    /// An answer to an approval that is kept.
+    RuleId,
+    "rule_"
+);
 id!(ProjectId, "prj_");
 id!(KeyId, "key_");
 id!(DeviceId, "dev_");

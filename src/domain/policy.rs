@@ -126,6 +126,8 @@ operations! {
     ToolApprove "tools.approve": MEMBER, Any, Resource::Session(Access::Approve);
     ToolReject "tools.reject": MEMBER, Any, Resource::Session(Access::Approve);
     ApprovalList "approvals.list": VIEWER, Any, Resource::Session(Access::Watch);
+    RuleList "approvals.rules": VIEWER, Any, Resource::Own;
+    RuleRevoke "approvals.revoke": VIEWER, Any, Resource::Own;
     TodoGet "todos.get": VIEWER, Any, Resource::Session(Access::Watch);
     TodoUpdate "todos.update": MEMBER, Any, Resource::Session(Access::Steer);
     ModelList "models.list": VIEWER, Any, Resource::Organization;

@@ -3,6 +3,7 @@
 use super::account::AuditEntry;
 use super::alias::Alias;
 use super::approval::Approval;
+use super::approval_rule::ApprovalRule;
 use super::ids::{ConversationId, OrganizationId, PartId, Timestamp, TurnId, UserId};
 use super::message::{Message, Part};
 use super::settings::{Settings, Todo};
@@ -43,6 +44,8 @@ pub enum Write {
         text: String,
     },
     Approval(Approval),
+    /// An answer that is kept for the next time.
+    ApprovalRule(Box<ApprovalRule>),
     Todos(Vec<Todo>),
     /// Makes the text of a final message findable.
     Index(super::ids::MessageId),

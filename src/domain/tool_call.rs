@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::canonical::Digest;
 use super::ids::ApprovalId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,6 +83,15 @@ pub struct ToolCall {
     pub input: Value,
     pub state: ToolCallState,
     pub approval: Option<ApprovalId>,
+    /// What the human was asked about: nothing else runs under that approval.
+    pub bound: Option<Digest>,
+}
+
+impl ToolCall {
+    /// Whether the arguments are still those that somebody was asked about; also where nobody was.
+    pub fn is_as_asked(&self) -> bool {
+        self.bound.is_none_or(|digest| digest == Digest::of(&self.tool, &self.input))
+    }
 }
 
 /// What a tool is allowed to do without asking.

@@ -6,6 +6,8 @@ use crate::domain::admin::Notice;
 use crate::domain::agent::{AgentProfile, AgentStatus, ModelInfo};
 use crate::domain::alias::Alias;
 use crate::domain::approval::{Approval, ApprovalState};
+use crate::domain::approval_rule::{ApprovalRule, RuleScope};
+use crate::domain::canonical;
 use crate::domain::command::Period;
 use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::generation::{ThinkingLevel, ToolSpec};
@@ -43,6 +45,8 @@ same_words! {
     todo_state: TodoState => w::TodoState { Pending, InProgress, Completed, Cancelled }
     todo_state_in: w::TodoState => TodoState { Pending, InProgress, Completed, Cancelled }
     agent_state: AgentStatus => w::AgentState { Idle, Thinking, Responding, CallingTool, AwaitingApproval, Stopping }
+    rule_scope: RuleScope => w::RuleScope { Arguments, Tool }
+    rule_scope_in: w::RuleScope => RuleScope { Arguments, Tool }
     policy: ToolPolicy => w::ToolPolicy { Allow, Ask, Deny }
     period: Period => protocol::methods::Period { Day, Week, Month }
     attachment_kind: AttachmentKind => w::AttachmentKind { File, Image }
@@ -243,6 +247,24 @@ pub fn approval_details(approval: &Approval) -> w::ApprovalDetails {
         summary: approval.summary.clone(),
         risks: approval.risks.clone(),
         input: approval.input.clone(),
+        arguments: canonical::text(&approval.input),
+        digest: approval.digest().to_string(),
+        remember: RuleScope::ALL.into_iter().filter(|s| s.within(approval.remembers)).map(rule_scope).collect(),
+    }
+}
+
+pub fn approval_rule(rule: &ApprovalRule) -> w::ApprovalRule {
+    w::ApprovalRule {
+        id: rule.id.to_string(),
+        agent: rule.agent.clone(),
+        tool: rule.tool.clone(),
+        scope: rule_scope(rule.scope),
+        approved: rule.approved,
+        input: rule.input.clone(),
+        arguments: canonical::text(&rule.input),
+        digest: rule.digest.to_string(),
+        request_id: rule.request.to_string(),
+        created_at: rule.created_at.to_rfc3339(),
     }
 }
 

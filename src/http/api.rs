@@ -109,6 +109,10 @@ natives! {
         m::ApprovalList => 200 w::Page<w::ApprovalRequest>, &[], false, "Questions of this session that wait";
     GET "/api/v1/approvals" ApprovalList APPROVAL_LIST: "approvals.list"
         m::ApprovalList => 200 w::Page<w::ApprovalRequest>, PAGE, false, "Questions that wait for the caller";
+    GET "/api/v1/approvals/rules" RuleList RULE_LIST: "approvals.rules"
+        m::ListParams => 200 w::Page<w::ApprovalRule>, PAGE, false, "The caller's answers that are kept, oldest first" paged;
+    DELETE "/api/v1/approvals/rules/{ruleId}" RuleRevoke RULE_REVOKE: "approvals.revoke"
+        m::RuleRevoke => 200 m::Deleted, &[], false, "Take an answer back that is kept";
     GET "/api/v1/agents" AgentList AGENT_LIST: "agents.list"
         m::Empty => 200 w::Page<w::Agent>, &[], false, "Agents";
     GET "/api/v1/agents/{agent}" AgentGet AGENT_GET: "agents.get"
@@ -217,6 +221,7 @@ fn next_cursor(reply: &Reply) -> Option<&str> {
         Reply::Sessions(page, _) => page.next.as_deref(),
         Reply::Messages(_, page) => page.next.as_deref(),
         Reply::Approvals(page) => page.next.as_deref(),
+        Reply::Rules(page) => page.next.as_deref(),
         _ => None,
     }
 }

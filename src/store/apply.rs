@@ -9,7 +9,7 @@ use super::parts::PartRow;
 use super::rows::{ApprovalRow, ConversationRow, MessageRow, TodoRow, TurnRow, clean, owned};
 use super::schema::{approval, conversation, fact, idempotency, message, part, part_tail, todo_list, turn};
 use super::tails::{Change, Home, Tails};
-use super::{aliases, audit, insert_new, search, upsert};
+use super::{aliases, approval_rules, audit, insert_new, search, upsert};
 use crate::domain::ids::PartId;
 use crate::domain::record::{Batch, Fact, Idempotency, Write};
 
@@ -92,6 +92,7 @@ impl Applying<'_> {
                 let row = ApprovalRow::new(organization, home, a);
                 upsert!(self.connection, approval::table, (approval::organization_id, approval::id), &row)?;
             }
+            Write::ApprovalRule(rule) => approval_rules::put(self.connection, rule)?,
             Write::Todos(todos) => {
                 let row = TodoRow::new(organization, home, todos);
                 let key = (todo_list::organization_id, todo_list::conversation_id);

@@ -4,6 +4,7 @@
 mod actions;
 mod aliases;
 mod apply;
+mod approval_rules;
 mod audit;
 mod budgets;
 mod changes;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::fault::StoreFault;
 use super::rows::{corrupt, id, owned, word};
 use super::schema;
+use crate::domain::canonical::Digest;
 use crate::domain::generation::ToolOutput;
 use crate::domain::ids::{ApprovalId, MessageId, OrganizationId, PartId};
 use crate::domain::message::{Attachment, AttachmentKind, Part, PartBody};
@@ -105,6 +106,7 @@ fn call_to_json(call: &ToolCall) -> Value {
         "input": call.input,
         "state": call.state.name(),
         "approval": call.approval.map(|a| a.to_string()),
+        "bound": call.bound.map(|digest| digest.to_string()),
     })
 }
 
@@ -116,6 +118,7 @@ fn call_from_json(mut data: Value) -> Result<ToolCall, StoreFault> {
         input,
         state: word("a tool call's state", needed(&data, "state")?, ToolCallState::parse)?,
         approval: text(&data, "approval").map(|a| id(&a, ApprovalId::parse)).transpose()?,
+        bound: text(&data, "bound").map(|d| word("a digest", &d, Digest::parse)).transpose()?,
     })
 }
 

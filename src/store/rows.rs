@@ -14,6 +14,7 @@ use crate::domain::ids::{
 };
 use crate::domain::message::{Author, Message, MessageState};
 use crate::domain::settings::{ContextStart, ConversationState, Entity, Settings, Todo, TodoState, Visibility};
+use crate::domain::tool_policy::Remembers;
 use crate::domain::turn::{Receipt, Turn, TurnState};
 use crate::domain::usage::Usage;
 
@@ -365,6 +366,7 @@ pub(super) struct ApprovalRow {
     pub decided_at: Option<i64>,
     pub reason: Option<String>,
     pub origin: Option<String>,
+    pub remembers: String,
 }
 
 impl ApprovalRow {
@@ -389,6 +391,7 @@ impl ApprovalRow {
             decided_at: decision.map(|d| d.at.0),
             reason: decision.and_then(|d| maybe(d.reason.as_ref())),
             origin: decision.map(|d| owned(&d.origin)),
+            remembers: a.remembers.name().into(),
         }
     }
 }
@@ -414,6 +417,7 @@ impl TryFrom<ApprovalRow> for Approval {
             summary: r.summary,
             risks: serde_json::from_str(&r.risks).map_err(|_| corrupt("a list of risks", &r.risks))?,
             input: json("a tool's input", &r.input)?,
+            remembers: word("what of a tool may be remembered", &r.remembers, Remembers::parse)?,
             correlation_id: r.correlation_id,
             state: word("an approval's state", &r.state, ApprovalState::parse)?,
             requested_at: Timestamp(r.requested_at),

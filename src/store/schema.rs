@@ -201,6 +201,23 @@ diesel::table! {
         decided_at -> Nullable<BigInt>,
         reason -> Nullable<Text>,
         origin -> Nullable<Text>,
+        remembers -> Text,
+    }
+}
+
+diesel::table! {
+    approval_rule (organization_id, id) {
+        organization_id -> Text,
+        id -> Text,
+        user_id -> Text,
+        agent -> Text,
+        tool -> Text,
+        scope -> Text,
+        digest -> Text,
+        input -> Text,
+        approved -> Bool,
+        approval_id -> Text,
+        created_at -> BigInt,
     }
 }
 
@@ -422,5 +439,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     budget_book,
     budget_hold,
     conversation_alias,
-    action_execution
+    action_execution,
+    approval_rule,
 );

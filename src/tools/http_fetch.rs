@@ -175,7 +175,7 @@ impl Tool for HttpFetch {
 
     fn summary(&self, input: &Value) -> String {
         match url_of(input) {
-            Ok(url) => format!("read {:.200}", url.as_str()),
+            Ok(url) => format!("read {url}"),
             Err(_) => "read an address that is not valid".to_owned(),
         }
     }

@@ -8,6 +8,7 @@ pub mod http_call;
 pub mod http_fetch;
 pub mod http_tool;
 mod input;
+pub mod mcp;
 mod outward;
 pub mod template;
 pub mod time;
@@ -15,9 +16,11 @@ pub mod todo_write;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use self::http_fetch::HttpFetchSettings;
@@ -25,6 +28,7 @@ use crate::domain::generation::ToolSpec;
 use crate::domain::ids::{ConversationId, OrganizationId, Timestamp, UserId};
 use crate::domain::settings::Todo;
 use crate::domain::tool_call::ToolPolicy;
+use crate::domain::tool_policy::Remembers;
 use crate::error::Fault;
 
 /// A thing that an agent can do.
@@ -61,6 +65,16 @@ pub trait Tool {
     /// Whether the input is as the schema wants it; if not, a sentence that names the field.
     fn check(&self, input: &Value) -> Result<(), String>;
 
+    /// Which answers of a human about it may be kept for the next time. One whose arguments are a program's never are.
+    fn remembers(&self) -> Remembers {
+        Remembers::Arguments
+    }
+
+    /// Whether it is there for that organization.
+    fn serves(&self, _organization: &OrganizationId) -> bool {
+        true
+    }
+
     /// Does it. A wrong input, a failure and a cancellation are outcomes too. Dropping the future stops it.
     fn run(&self, input: Value, context: ToolContext) -> LocalBoxFuture<'static, ToolOutcome>;
 }
@@ -77,6 +91,29 @@ pub struct ToolContext {
     pub conversation: ConversationId,
     /// Fires when the call is aborted.
     pub cancel: CancellationToken,
+    /// For tools that take long: a sign now and then, and they may go on.
+    pub alive: Alive,
+}
+
+/// Signs of life of one call.
+#[derive(Debug, Clone, Default)]
+pub struct Alive(Arc<Notify>);
+
+impl Alive {
+    /// It is at work.
+    pub fn sign(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until there was no sign for `silence`, or until `most` times as long is over in all; says which.
+    pub async fn ends(&self, silence: Duration, most: u32) -> String {
+        let whole = silence.saturating_mul(most);
+        let quiet = async { while tokio::time::timeout(silence, self.0.notified()).await.is_ok() {} };
+        match tokio::time::timeout(whole, quiet).await {
+            Ok(()) => format!("the tool was ended: no sign of life for {} s", silence.as_secs_f64()),
+            Err(_) => format!("the tool was ended: it took more than {} s", whole.as_secs_f64()),
+        }
+    }
 }
 
 /// What came of a call.
@@ -116,10 +153,19 @@ pub const TABLE: [(&str, Build); 3] = [
     ("http_fetch", |settings| Ok(Rc::new(http_fetch::HttpFetch::new(&settings.http_fetch, settings.tls.clone())?))),
 ];
 
+/// Where tools come from that come and go while the hub runs.
+pub trait ToolSource {
+    /// Those that are there now, in the order of their names.
+    fn tools(&self) -> Vec<Rc<dyn Tool>>;
+
+    fn get(&self, name: &str) -> Option<Rc<dyn Tool>>;
+}
+
 /// The tools of one worker, by name.
 #[derive(Clone, Default)]
 pub struct Tools {
     list: Vec<(String, Rc<dyn Tool>)>,
+    sources: Vec<Rc<dyn ToolSource>>,
 }
 
 impl Tools {
@@ -146,16 +192,30 @@ impl Tools {
         Ok(())
     }
 
+    /// Adds tools that come and go. A name that is taken already stays whose it is.
+    pub fn add_source(&mut self, source: Rc<dyn ToolSource>) {
+        self.sources.push(source);
+    }
+
     pub fn get(&self, name: &str) -> Option<Rc<dyn Tool>> {
-        self.list.iter().find(|(n, _)| n == name).map(|(_, tool)| tool.clone())
+        let own = self.list.iter().find(|(n, _)| n == name).map(|(_, tool)| tool.clone());
+        own.or_else(|| self.sources.iter().find_map(|source| source.get(name)))
+    }
+
+    /// All that serve that organization: its own in the order of the table, then what the sources have.
+    pub fn all(&self, organization: &OrganizationId) -> Vec<Rc<dyn Tool>> {
+        let own = self.list.iter().map(|(_, tool)| tool.clone());
+        let from_sources = self.sources.iter().flat_map(|source| source.tools());
+        let all = own.chain(from_sources.filter(|tool| self.is_its_own(tool)));
+        all.filter(|tool| tool.serves(organization)).collect()
+    }
+
+    fn is_its_own(&self, tool: &Rc<dyn Tool>) -> bool {
+        let name = tool.spec().name;
+        !self.list.iter().any(|(known, _)| *known == name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Rc<dyn Tool>)> {
         self.list.iter().map(|(name, tool)| (name.as_str(), tool))
-    }
-
-    /// What a model is told of these tools; names without a tool are passed over.
-    pub fn specs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<ToolSpec> {
-        names.filter_map(|name| self.get(name)).map(|tool| tool.spec()).collect()
     }
 }

@@ -9,6 +9,7 @@ use super::input::Input;
 use super::{Tool, ToolContext, ToolOutcome};
 use crate::domain::generation::ToolSpec;
 use crate::domain::tool_call::ToolPolicy;
+use crate::domain::tool_policy::Remembers;
 
 pub struct Time;
 
@@ -50,6 +51,10 @@ impl Tool for Time {
 
     fn concurrent(&self) -> bool {
         true
+    }
+
+    fn remembers(&self) -> Remembers {
+        Remembers::Tool
     }
 
     fn summary(&self, _input: &Value) -> String {

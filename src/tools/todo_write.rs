@@ -9,6 +9,7 @@ use super::{Tool, ToolContext, ToolOutcome};
 use crate::domain::generation::ToolSpec;
 use crate::domain::settings::{Todo, TodoState};
 use crate::domain::tool_call::ToolPolicy;
+use crate::domain::tool_policy::Remembers;
 
 /// Entries of a list.
 const MOST: usize = 100;
@@ -95,6 +96,10 @@ impl Tool for TodoWrite {
     /// Two lists at once would leave open which one stays.
     fn concurrent(&self) -> bool {
         false
+    }
+
+    fn remembers(&self) -> Remembers {
+        Remembers::Tool
     }
 
     fn summary(&self, input: &Value) -> String {

@@ -189,6 +189,7 @@ fn every_decision_is_on_record_whichever_way_it_came() {
         let wanted = |row: &Value, question: &Value, action: &str, origin: &str, state: &str, reason: Value| {
             let details = json!({
                 "session": question["sessionId"], "tool": "http_fetch", "state": state, "reason": reason,
+                "digest": question["request"]["digest"],
             });
             let wanted = json!({
                 "organization": "acme", "actor": "alice", "credential": row["credential"], "action": action,
@@ -243,7 +244,10 @@ fn what_the_hub_decides_itself_is_on_record_too() {
                 client.call("messages.stop", json!({"sessionId": session})).await;
             }
             client.event("tool.approval_resolved").await;
-            let details = json!({"session": session, "tool": "http_fetch", "state": state, "reason": reason});
+            let digest = &question["request"]["digest"];
+            let details = json!({
+                "session": session, "tool": "http_fetch", "state": state, "reason": reason, "digest": digest,
+            });
             let wanted = json!({
                 "organization": "acme", "action": "tools.reject", "target": question["requestId"],
                 "details": details, "origin": "hub", "requestId": question["correlationId"],

@@ -8,6 +8,7 @@ use switchboard::domain::ids::*;
 use switchboard::domain::message::*;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
+use switchboard::domain::tool_policy::Remembers;
 use switchboard::domain::turn::*;
 use switchboard::store::{ConversationQuery, Store};
 
@@ -260,6 +261,7 @@ async fn deletion_leaves_nothing(ground: Ground) {
             summary: String::new(),
             risks: vec![],
             input: json!({}),
+            remembers: Remembers::Arguments,
             correlation_id: "r".into(),
             state: ApprovalState::Pending,
             requested_at: Timestamp(1),

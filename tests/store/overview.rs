@@ -6,6 +6,7 @@ use switchboard::domain::approval::*;
 use switchboard::domain::ids::*;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
+use switchboard::domain::tool_policy::Remembers;
 use switchboard::domain::turn::*;
 use switchboard::domain::usage::Usage;
 use switchboard::store::Store;
@@ -62,6 +63,7 @@ fn question(turn: &Turn, state: ApprovalState) -> Approval {
         summary: "fetch it".into(),
         risks: Vec::new(),
         input: json!({"url": "http://example.org/"}),
+        remembers: Remembers::Arguments,
         correlation_id: "req_1".into(),
         state,
         requested_at: Timestamp(9),

@@ -35,7 +35,7 @@ async fn opening_again_changes_nothing(ground: Ground) {
         assert_eq!(stored(&store, &settings).await.messages[0].text(), "kept");
         drop(store);
     }
-    assert_eq!(ground.count("__diesel_schema_migrations").await, 8);
+    assert_eq!(ground.count("__diesel_schema_migrations").await, 9);
 }
 
 async fn the_command_line_works_beside_the_owner(ground: Ground) {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use switchboard::domain::approval::*;
+use switchboard::domain::canonical::Digest;
 use switchboard::domain::generation::{ThinkingLevel, ToolOutput};
 use switchboard::domain::ids::*;
 use switchboard::domain::message::*;
@@ -9,6 +10,7 @@ use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
 use switchboard::domain::spending::{Refusal, Unit};
 use switchboard::domain::tool_call::*;
+use switchboard::domain::tool_policy::Remembers;
 use switchboard::domain::turn::*;
 use switchboard::domain::usage::Usage;
 use switchboard::store::CommitFault;
@@ -36,6 +38,7 @@ fn every_body(approval: ApprovalId) -> Vec<PartBody> {
             input: json!({"url": "https://example.org", "n": 1.5, "deep": {"a": [null, true, "\u{0}"]}}),
             state: ToolCallState::Awaiting,
             approval: Some(approval),
+            bound: Some(Digest::of("http_fetch", &json!({"url": "https://example.org"}))),
         }),
         PartBody::ToolResult {
             call,
@@ -109,6 +112,7 @@ fn pending_approval(turn: &Turn, call: PartId) -> Approval {
         summary: "fetch a page".into(),
         risks: vec!["leaves the house".into(), "ü".into()],
         input: json!({"url": "https://example.org"}),
+        remembers: Remembers::Arguments,
         correlation_id: "req-1".into(),
         state: ApprovalState::Pending,
         requested_at: Timestamp(10),

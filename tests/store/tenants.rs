@@ -7,6 +7,7 @@ use switchboard::domain::ids::*;
 use switchboard::domain::principal::Role;
 use switchboard::domain::record::*;
 use switchboard::domain::settings::*;
+use switchboard::domain::tool_policy::Remembers;
 use switchboard::domain::turn::*;
 use switchboard::store::{ConversationQuery, Store, UserQuery};
 
@@ -50,6 +51,7 @@ async fn rich(store: &Store, organization: &OrganizationId, seed: u128, said: &s
         summary: String::new(),
         risks: vec![],
         input: json!({}),
+        remembers: Remembers::Arguments,
         correlation_id: "r".into(),
         state: ApprovalState::Pending,
         requested_at: Timestamp(1),

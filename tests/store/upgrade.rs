@@ -57,7 +57,7 @@ async fn the_first_version_keeps_its_rows(ground: Ground) {
     );
     ground.execute(&statements).expect("written");
     let store = ground.open();
-    assert_eq!(ground.count("__diesel_schema_migrations").await, 8);
+    assert_eq!(ground.count("__diesel_schema_migrations").await, 9);
     assert_eq!(store.organization(&acme()).await, Ok(Some(house("acme"))));
     assert_eq!(store.user(&acme(), &user("ann")).await, Ok(Some(person("ann"))));
     assert_eq!(store.password(&acme(), &user("ann")).await, Ok(None));

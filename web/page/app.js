@@ -181,9 +181,11 @@ class Page {
     this.meta();
   }
 
-  async decide(approval, approved, reason) {
+  async decide(approval, approved, reason, remember) {
     const params = { sessionId: approval.sessionId, requestId: approval.requestId };
+    if (approval.request.digest) params.digest = approval.request.digest;
     if (reason !== "") params.reason = reason;
+    if (remember) params.remember = true;
     const decided = await this.link.request(approved ? "tools.approve" : "tools.reject", params);
     if (!decided.applied) this.composer.say(`Already ${decided.state}${decided.by ? ` by ${decided.by}` : ""}`);
   }

@@ -7,7 +7,7 @@ import { ToolCard } from "./tool.js";
 const NEAR = 48; // pixels from the bottom that still count as "at the bottom"
 const ENDED_BADLY = { stopped: "stopped", interrupted: "interrupted by a restart", failed: "failed", cancelled: "cancelled" };
 
-/** `actions`: `decide(approval, approved, reason)`, `retry(turnId)`, `mayAct()`. */
+/** `actions`: `decide(approval, approved, reason, remember)`, `retry(turnId)`, `mayAct()`. */
 export class Thread {
   constructor(actions) {
     this.actions = actions;

@@ -15,9 +15,14 @@ const WORDS = {
   unknown: "outcome unknown",
 };
 
-const pretty = (input) => (typeof input === "string" ? input : JSON.stringify(input, null, 2));
+/** What is not seen, or shows others elsewhere than they are, is written out. */
+const seen = (text) =>
+  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u034f\u115f\u1160\u3164\uffa0\ufe00-\ufe0f]/gu, (c) =>
+    c === "\n" ? c : `\\u{${c.codePointAt(0).toString(16)}}`,
+  );
+const pretty = (input) => seen(typeof input === "string" ? input : JSON.stringify(input, null, 2));
 
-/** `decide(approval, approved, reason)` gives a promise; `mayDecide` is false for viewers. */
+/** `decide(approval, approved, reason, remember)` gives a promise; `mayDecide` is false for viewers. */
 export class ToolCard {
   constructor(decide, mayDecide) {
     this.decide = decide;
@@ -81,11 +86,15 @@ export class ToolCard {
     const approve = make("button", { type: "button", className: "approve" }, "Approve");
     const deny = make("button", { type: "button", className: "deny" }, "Deny");
     const problem = make("p", { className: "problem", role: "alert", hidden: true });
+    const always = make("input", { type: "checkbox" });
+    const kept = (approval.request.remember ?? []).includes("arguments")
+      ? [make("label", { className: "quiet" }, always, " the same next time")]
+      : [];
     const answer = async (approved) => {
       approve.disabled = deny.disabled = true;
       problem.hidden = true;
       try {
-        await this.decide(approval, approved, reason.value.trim());
+        await this.decide(approval, approved, reason.value.trim(), always.checked);
       } catch (error) {
         approve.disabled = deny.disabled = false;
         problem.textContent = error.message;
@@ -95,7 +104,7 @@ export class ToolCard {
     approve.onclick = () => answer(true);
     deny.onclick = () => answer(false);
     reason.onkeydown = (event) => event.key === "Enter" && event.preventDefault();
-    return make("div", {}, make("div", { className: "answers" }, approve, deny, reason, left), problem);
+    return make("div", {}, make("div", { className: "answers" }, approve, deny, reason, ...kept, left), problem);
   }
 }
 

@@ -117,7 +117,7 @@ pub struct ApprovalResponse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub reason: Option<String>,
-    /// Keep the answer as a rule; takes effect where rules are offered.
+    /// Keep the answer as a rule, for the very same arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub remember: Option<bool>,

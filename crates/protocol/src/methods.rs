@@ -319,6 +319,22 @@ pub struct ToolDecision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub remember: Option<bool>,
+    /// How far that rule reaches: `arguments` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub scope: Option<RuleScope>,
+    /// Of the question as it was seen: refused with `conflict` where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub digest: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct RuleRevoke {
+    pub rule_id: String,
 }
 
 /// `applied` is false where somebody was first; the rest tells what holds.
@@ -334,6 +350,10 @@ pub struct ToolDecided {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub by: Option<String>,
+    /// The rule that this answer was kept as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", ts(optional))]
+    pub rule_id: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -552,6 +572,8 @@ methods! {
     "tools.approve": ToolDecision => ToolDecided;
     "tools.reject": ToolDecision => ToolDecided;
     "approvals.list": ApprovalList => Page<ApprovalRequest>;
+    "approvals.rules": ListParams => Page<ApprovalRule>;
+    "approvals.revoke": RuleRevoke => Deleted;
     "todos.get": SessionGet => TodoList;
     "todos.update": TodoUpdate => TodoList;
     "models.list": Empty => Page<Model>;

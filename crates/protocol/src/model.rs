@@ -424,6 +424,43 @@ pub struct ApprovalDetails {
     pub risks: Vec<String>,
     /// The exact arguments, whole.
     pub input: Value,
+    /// The same as canonical JSON: one spelling, and what would not be seen is escaped.
+    pub arguments: String,
+    /// SHA-256 of the tool's name, a line break and `arguments`, in hexadecimal: what an answer is bound to.
+    pub digest: String,
+    /// How an answer may be kept; empty: not at all.
+    pub remember: Vec<RuleScope>,
+}
+
+/// How far an answer that is kept reaches: the very same arguments, or whatever they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum RuleScope {
+    Arguments,
+    Tool,
+}
+
+/// An answer that is kept: it decides the next such call in a turn of its user with that agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "describe", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRule {
+    pub id: String,
+    pub agent: String,
+    pub tool: String,
+    pub scope: RuleScope,
+    pub approved: bool,
+    /// The arguments that were seen when it was made; all that counts where the scope is `arguments`.
+    pub input: Value,
+    /// The same as canonical JSON.
+    pub arguments: String,
+    pub digest: String,
+    /// The question that was answered.
+    pub request_id: String,
+    pub created_at: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

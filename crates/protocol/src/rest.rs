@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Attachment, Message, RoutingDecision, ToolCallState, ToolPolicy, TurnState, Usage};
+use crate::model::{Attachment, Message, RoutingDecision, RuleScope, ToolCallState, ToolPolicy, TurnState, Usage};
 
 /// An error of `/api`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -197,6 +197,15 @@ pub struct ApprovalDecision {
     pub approved: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Keep the answer as a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remember: Option<bool>,
+    /// How far that rule reaches: `arguments` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<RuleScope>,
+    /// Of the question as it was seen: refused with `conflict` where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// `GET /api/v1/session`.

@@ -4,7 +4,7 @@ use super::life::{from_commit, from_store};
 use super::*;
 use crate::actors::spending::Till;
 use crate::domain::act::Act;
-use crate::domain::approval::{Approval, Decision};
+use crate::domain::approval::Approval;
 use crate::domain::command::{ApprovalRef, NewMessage, Once, Page, Status};
 use crate::domain::conversation::{Outcome, Send, SettingsChange};
 use crate::domain::hub::LocalFuture;
@@ -81,9 +81,7 @@ impl ConversationActor {
     }
 
     fn decide(&mut self, (caller, by): (&Caller, By), command: SessionCommand) -> Result<Decided, Fault> {
-        let operation = command.operation();
         let settings = self.shared.settings.get();
-        let store = self.shared.store.clone();
         let place = self.place.clone();
         let live = self.live()?;
         let source = &mut SystemSource;
@@ -145,25 +143,8 @@ impl ConversationActor {
                 let items = live.machine.approvals().iter().map(|a| (place.1, a.clone())).collect();
                 Decided::Now(Reply::Approvals(Page { items, next: None }))
             }
-            SessionCommand::Decide { which, approved, reason } => {
-                let decision = Decision {
-                    by: Some(caller.principal.user.clone()),
-                    at: source.now(),
-                    reason,
-                    origin: caller.origin.to_string(),
-                };
-                let decided = live.approval(which).and_then(|id| live.machine.decide(id, approved, decision, source));
-                match decided {
-                    Some((approval, mut outcome)) => {
-                        // What an administrator does as one is on record before it comes here.
-                        if by == By::User {
-                            let act = Act::new(caller, operation).on(approval.id).with(approval.details(place.1));
-                            outcome.writes.push(Write::Audit(Box::new(act.entry(None))));
-                        }
-                        Decided::Granted(outcome, Reply::Decided { applied: true, approval })
-                    }
-                    None => Decided::Read(Box::pin(settled(store, place, which))),
-                }
+            SessionCommand::Decide { which, approved, reason, keep } => {
+                return self.decide_approval((caller, by), (which, approved, reason), keep);
             }
             // Handled before.
             SessionCommand::Get
@@ -273,6 +254,7 @@ impl ConversationActor {
             correlation_id: caller.request_id.clone(),
         };
         let (message, turn, outcome) = live.machine.send(send, &mut SystemSource)?;
+        live.note_role(turn, caller.principal.role);
         Ok((sent(live, message, turn), outcome))
     }
 
@@ -285,6 +267,7 @@ impl ConversationActor {
         let (user, request) = (caller.principal.user.clone(), caller.request_id.clone());
         let live = self.live()?;
         let (message, turn, outcome) = live.machine.retry(turn, user, model, request, &mut SystemSource)?;
+        live.note_role(turn, caller.principal.role);
         Ok((sent(live, message, turn), outcome))
     }
 
@@ -351,7 +334,7 @@ impl ConversationActor {
 }
 
 /// What a command came to.
-enum Decided {
+pub(super) enum Decided {
     Now(Reply),
     /// Once it is on disk.
     After(Outcome, Reply),
@@ -422,7 +405,7 @@ fn answered(request: &[u8; 32], answer: &str, once: &Once) -> Result<Reply, Faul
 }
 
 /// Somebody was first: what holds.
-async fn settled(store: crate::store::Store, place: Place, which: ApprovalRef) -> Result<Reply, Fault> {
+pub(super) async fn settled(store: crate::store::Store, place: Place, which: ApprovalRef) -> Result<Reply, Fault> {
     let found: Option<Approval> = match which {
         ApprovalRef::Request(id) => {
             store.approval(&place.0, id).await.map_err(from_store)?.filter(|(c, _)| *c == place.1).map(|(_, a)| a)
@@ -433,7 +416,7 @@ async fn settled(store: crate::store::Store, place: Place, which: ApprovalRef) -
         }
     };
     match found {
-        Some(approval) => Ok(Reply::Decided { applied: false, approval: Arc::new(approval) }),
+        Some(approval) => Ok(Reply::Decided { applied: false, approval: Arc::new(approval), rule: None }),
         None => Err(Fault::not_found("approval")),
     }
 }

@@ -3,19 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::actors::agent::{CancelTools, Generate, Previews, RunTool};
+use crate::actors::agent::{CancelTools, Generate, RunTool, ToolLimits};
 use crate::actors::persona::Persona;
 use crate::actors::spending::Till;
 use crate::actors::with_kit;
-use crate::domain::conversation::{Answer, Effect, Outcome, Urgent, Verdict};
+use crate::domain::conversation::{Answer, Effect, Outcome, Urgent};
 use crate::domain::event::Event;
 use crate::domain::ids::{ApprovalId, UserId};
 use crate::domain::record::{Batch, Idempotency};
 use crate::domain::settings::Visibility;
 use crate::domain::spending::Spender;
-use crate::domain::tool_call::ToolPolicy;
 use crate::store::CommitFault;
-use crate::tools::ToolContext;
+use crate::tools::{Alive, ToolContext};
 
 /// Called once the outcome is on disk and told, or with the reason why not.
 type Done = Box<dyn FnOnce(&mut ConversationActor, &mut Context<ConversationActor>, Result<(), CommitFault>)>;
@@ -177,7 +176,11 @@ impl ConversationActor {
     fn generate(&mut self, run: Run) {
         let Ok(live) = self.live() else { return };
         let profile = live.machine.rules().agent.clone();
-        let tools = with_kit(|kit| kit.tools.specs(profile.tools.iter().map(|(name, _)| name.as_str())));
+        let organization = &live.machine.settings.organization;
+        let tools = with_kit(|kit| {
+            let all = kit.tools.all(organization).into_iter().map(|tool| tool.spec());
+            profile.offered(all.collect())
+        });
         let Some(prompt) = live.machine.prompt(tools.unwrap_or_default()) else { return };
         // As it was when the turn started, like the model: the agent may have been changed since.
         let provider = live.machine.provider().unwrap_or(&profile.provider).to_owned();
@@ -250,9 +253,14 @@ impl ConversationActor {
 
     fn run_tool(&mut self, call: crate::domain::ids::PartId, tool: String, input: serde_json::Value) {
         crate::failpoint::reach("tool.executing");
+        let book = self.shared.settings.get().tool_book.clone();
+        let limits = ToolLimits {
+            silence: Duration::from_millis(u64::try_from(book.time_limit(&tool)).unwrap_or(1)),
+            output_bytes: book.output_bytes(&tool),
+        };
         let Some(context) = self.tool_context() else { return };
         let Ok(live) = self.live() else { return };
-        live.agent.do_send(RunTool { call, tool, input, context });
+        live.agent.do_send(RunTool { call, tool, input, context, limits });
     }
 
     /// What the agent session reports.
@@ -271,16 +279,7 @@ impl ConversationActor {
                 // A part that ended has its row written with the next batch of facts, or by the next checkpoint.
                 return self.stream(all, context);
             }
-            Report::StepEnded { run, end, previews } => {
-                live.upstream.take_if(|(known, _)| *known == run);
-                if let Err(fault) = &end {
-                    let provider = live.machine.provider().unwrap_or_default();
-                    let kind = fault.kind.name();
-                    tracing::warn!(conversation = %live.machine.settings.id, provider, kind, %fault, "a provider failed");
-                }
-                let verdicts = live.verdicts(&previews);
-                live.machine.on_step_ended(run, end, verdicts, source)
-            }
+            Report::StepEnded { run, end, previews } => return self.step_ended(run, end, &previews, context),
             Report::Refused { run, refused } => {
                 live.upstream.take_if(|(known, _)| *known == run);
                 live.machine.on_refused(run, refused, source)
@@ -397,35 +396,6 @@ impl Live {
             0 => self.machine.checkpoint(),
             _ => self.machine.checkpoint_complete(),
         }
-    }
-
-    /// What the table of tools says about the calls of this step.
-    fn verdicts(&self, previews: &Previews) -> Vec<Verdict> {
-        let profile = &self.machine.rules().agent;
-        let judge = |call: crate::domain::tool_call::ToolCall| {
-            let offered = profile.tools.iter().find(|(name, _)| *name == call.tool);
-            let found = with_kit(|kit| kit.tools.get(&call.tool)).flatten();
-            let (Some((_, policy)), Some(tool)) = (offered, found) else {
-                return Verdict {
-                    policy: ToolPolicy::Deny,
-                    summary: String::new(),
-                    risks: Vec::new(),
-                    concurrent: false,
-                    error: Some(format!("no such tool: {}", call.tool)),
-                };
-            };
-            let seen = previews.iter().find(|(name, input, _)| *name == call.tool && *input == call.input);
-            let seen = seen.map(|(_, _, seen)| seen.clone()).transpose();
-            let policy = if tool.asks_always() && *policy == ToolPolicy::Allow { ToolPolicy::Ask } else { *policy };
-            Verdict {
-                policy,
-                summary: seen.clone().ok().flatten().unwrap_or_else(|| tool.summary(&call.input)),
-                risks: tool.risks(&call.input),
-                concurrent: tool.concurrent(),
-                error: tool.check(&call.input).err().or(seen.err().map(|why| format!("the preview failed: {why}"))),
-            }
-        };
-        self.machine.unjudged_calls().into_iter().map(judge).collect()
     }
 
     /// Which pending approval is meant.

@@ -71,6 +71,7 @@ impl ConversationActor {
             deleting: None,
             // None: they may have changed while the rows were read.
             version: u64::MAX,
+            roles: HashMap::new(),
         };
         self.state = State::Live(Box::new(live));
         let epoch = new_epoch();

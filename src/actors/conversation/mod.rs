@@ -7,6 +7,7 @@ mod commands;
 mod drive;
 mod gauges;
 mod life;
+mod verdicts;
 
 pub(super) use life::{from_commit, from_store};
 
@@ -26,9 +27,9 @@ use crate::domain::command::{Caller, Reply, SessionCommand};
 use crate::domain::conversation::{Asker, Conversation, Run};
 use crate::domain::event::{ChannelSnapshot, PresenceList};
 use crate::domain::hub::{ConnectionNumber, DialectId, Listen};
-use crate::domain::ids::{Source, SystemSource, Timestamp};
+use crate::domain::ids::{Source, SystemSource, Timestamp, TurnId};
 use crate::domain::policy::{self, Access, By};
-use crate::domain::principal::Principal;
+use crate::domain::principal::{Principal, Role};
 use crate::domain::settings::Settings;
 use crate::error::{Fault, close};
 use crate::fanout::{self, Home, HomeLink, Member, Opening, Subscriber};
@@ -184,6 +185,8 @@ struct Live {
     deleting: Option<(Asker, Vec<Answerer>)>,
     /// Of the hub's settings, which the rules were made from.
     version: u64,
+    /// Of whoever sent the messages of turns that have not ended; after a restart unknown.
+    roles: HashMap<TurnId, Role>,
 }
 
 pub struct ConversationActor {

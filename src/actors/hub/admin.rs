@@ -12,7 +12,7 @@ use crate::domain::act::Act;
 use crate::domain::admin::{
     AdminCommand, AdminReply, Connected, LiveState, LiveTurn, Notice, OrganizationUsage, Subscription, Told,
 };
-use crate::domain::command::{name_cursor, name_of_cursor};
+use crate::domain::command::{Keep, name_cursor, name_of_cursor};
 use crate::domain::conversation::StopKind;
 use crate::domain::ids::{MessageId, TurnId, UserId};
 use crate::doors::DIALECTS;
@@ -378,7 +378,8 @@ impl LocalHub {
         let id = self.known(&act, found.ok_or_else(|| Fault::not_found("approval"))).await?;
         let details = json!({ "approved": approved, "reason": reason, "session": id.to_string() });
         let act = act.with(details);
-        let command = SessionCommand::Decide { which: ApprovalRef::Request(request), approved, reason };
+        let command =
+            SessionCommand::Decide { which: ApprovalRef::Request(request), approved, reason, keep: Keep::default() };
         self.done(&act, self.ask_by(By::Administration, act.caller.clone(), (organization, id), command)).await
     }
 

@@ -5,6 +5,7 @@ mod admin;
 mod aliases;
 mod channels;
 mod question;
+mod rules;
 mod sessions;
 mod skills;
 mod slash;
@@ -146,10 +147,12 @@ impl LocalHub {
                 .pending_approvals(&caller, page.limit)
                 .await
                 .map(|items| Reply::Approvals(Page { items, next: None })),
-            Command::ApprovalDecide { which, approved, reason } => {
+            Command::ApprovalDecide { which, approved, reason, keep } => {
                 let id = self.conversation_of(&caller, which).await?;
-                self.ask(caller, id, SessionCommand::Decide { which, approved, reason }).await
+                self.ask(caller, id, SessionCommand::Decide { which, approved, reason, keep }).await
             }
+            Command::RuleList(page) => self.list_rules(&caller, page).await,
+            Command::RuleRevoke(rule) => self.revoke_rule(&caller, rule).await,
             Command::Presence(channel) => {
                 let channel = channel_named(&self, &caller, channel).await?;
                 self.presence(caller, channel).await
@@ -172,27 +175,28 @@ impl LocalHub {
             Command::ActionUndo(wish) => self.undo_action(caller, wish).await,
             Command::CommandList => Ok(Reply::Commands(Arc::new(self.manifest(&caller)))),
             Command::RoutingExplain(question) => self.explain(caller, question).await,
-            Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => self.catalog(command),
+            Command::AgentList | Command::AgentGet(_) | Command::ToolList | Command::ModelList => {
+                self.catalog(&caller, command)
+            }
         }
     }
 
     /// What configuration offers.
-    fn catalog(&self, command: Command) -> Result<Reply, Fault> {
+    fn catalog(&self, caller: &Caller, command: Command) -> Result<Reply, Fault> {
         let settings = self.shared.settings.get();
         Ok(match command {
             Command::AgentGet(name) => {
                 Reply::Agent(settings.agent(&name).cloned().ok_or_else(|| Fault::not_found("agent"))?)
             }
             Command::ToolList => {
-                let agent = settings.default_agent().cloned();
-                let policies = agent.as_ref().map(|a| a.tools.as_slice()).unwrap_or_default();
-                let tools = with_kit(|kit| {
-                    let policy = |name: &str, tool: &dyn crate::tools::Tool| {
-                        policies.iter().find(|(n, _)| n == name).map_or(tool.default_policy(), |(_, p)| *p)
-                    };
-                    kit.tools.iter().map(|(name, tool)| (tool.spec(), policy(name, &**tool))).collect()
-                });
-                Reply::Tools(tools.unwrap_or_default())
+                let book = &settings.tool_book;
+                let tools = with_kit(|kit| kit.tools.all(&caller.principal.organization)).unwrap_or_default();
+                let shown = |tool: &std::rc::Rc<dyn crate::tools::Tool>| {
+                    let spec = tool.spec();
+                    let policy = book.base(&spec.name, tool.default_policy());
+                    (spec, policy)
+                };
+                Reply::Tools(tools.iter().map(shown).collect())
             }
             Command::ModelList => {
                 let models = with_kit(|kit| {

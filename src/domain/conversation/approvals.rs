@@ -15,15 +15,14 @@ impl Conversation {
         let calls = self.work.as_mut().map(|w| std::mem::take(&mut w.calls)).unwrap_or_default();
         let mut verdicts = verdicts.into_iter();
         for call in calls {
-            let verdict = verdicts.next().unwrap_or_else(|| Verdict {
-                policy: ToolPolicy::Deny,
-                summary: String::new(),
-                risks: Vec::new(),
-                concurrent: false,
-                error: Some("no such tool".into()),
-            });
+            let verdict = verdicts.next().unwrap_or_else(|| Verdict::refused("no such tool"));
             if !verdict.concurrent {
                 self.exclusive.push(call);
+            }
+            if let Some(rule) = verdict.rule.filter(|_| verdict.error.is_none()) {
+                let refs = serde_json::json!({ "toolCallId": call.to_string(), "rule": rule.to_string() });
+                let turn = self.work.as_ref().map(|w| w.turn);
+                out.writes.push(Self::fact("tool_call.remembered", turn, None, refs));
             }
             match (&verdict.error, verdict.policy) {
                 (Some(error), _) => {
@@ -31,7 +30,11 @@ impl Conversation {
                     self.settle_call(call, ToolCallState::Failed, &text, true, out, source);
                 }
                 (None, ToolPolicy::Deny) => {
-                    self.settle_call(call, ToolCallState::Denied, "denied by policy", true, out, source);
+                    let why = match verdict.rule {
+                        None => "denied by policy",
+                        Some(_) => "denied: the user said so before and had it remembered",
+                    };
+                    self.settle_call(call, ToolCallState::Denied, why, true, out, source);
                 }
                 (None, ToolPolicy::Allow) => self.set_call(call, ToolCallState::Approved, out),
                 (None, ToolPolicy::Ask) => self.ask(call, verdict, out, source),
@@ -54,6 +57,7 @@ impl Conversation {
             summary: verdict.summary,
             risks: verdict.risks,
             input,
+            remembers: verdict.remembers,
             correlation_id,
             state: ApprovalState::Pending,
             requested_at: now,
@@ -64,6 +68,7 @@ impl Conversation {
             self.answer_mut().and_then(|m| m.parts.iter_mut().find(|p| p.id == call)).map(|p| &mut p.body)
         {
             body.approval = Some(approval.id);
+            body.bound = Some(approval.digest());
         }
         self.set_call(call, ToolCallState::Awaiting, out);
         let refs = serde_json::json!({ "requestId": approval.id.to_string(), "toolCallId": call.to_string() });
@@ -85,7 +90,7 @@ impl Conversation {
             }
             return;
         }
-        self.start_approved(out);
+        self.start_approved(out, source);
         let asked = !self.approvals.is_empty();
         let running = !self.calls_in(ToolCallState::Executing).is_empty();
         let approved = !self.calls_in(ToolCallState::Approved).is_empty();
@@ -98,15 +103,24 @@ impl Conversation {
     }
 
     /// Starts approved calls in their order: those that may run beside others together, each of the rest by itself.
-    fn start_approved(&mut self, out: &mut Outcome) {
+    fn start_approved(&mut self, out: &mut Outcome, source: &mut dyn Source) {
         for call in self.calls_in(ToolCallState::Approved) {
             let executing = self.calls_in(ToolCallState::Executing);
+            if executing.len() >= self.rules.tools_at_once {
+                return;
+            }
             let alone = |call: &PartId| self.exclusive.contains(call);
             if !executing.is_empty() && (alone(&call) || executing.iter().any(alone)) {
                 return;
             }
             let Some(turn) = self.work.as_ref().map(|w| w.turn) else { return };
-            let Some((tool, input)) = self.call(call).map(|c| (c.tool.clone(), c.input.clone())) else { continue };
+            let Some(asked) = self.call(call).cloned() else { continue };
+            if !asked.is_as_asked() {
+                let text = "cancelled: the arguments are not those that were approved";
+                self.settle_call(call, ToolCallState::Cancelled, text, true, out, source);
+                continue;
+            }
+            let (tool, input) = (asked.tool, asked.input);
             self.set_call(call, ToolCallState::Executing, out);
             out.effects.push(Effect::RunTool { call, turn, tool, input });
         }

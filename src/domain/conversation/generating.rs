@@ -121,7 +121,8 @@ impl Conversation {
             StreamEvent::ToolCall { id, name, input } => {
                 self.close_part();
                 let provider_id = self.own_id(id);
-                let call = ToolCall { provider_id, tool: name, input, state: ToolCallState::Requested, approval: None };
+                let state = ToolCallState::Requested;
+                let call = ToolCall { provider_id, tool: name, input, state, approval: None, bound: None };
                 let part = self.push_part(PartBody::ToolCall(call), false, &mut out, source);
                 if let (Some(part), Some(work)) = (part, &mut self.work) {
                     work.calls.push(part);

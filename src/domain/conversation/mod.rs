@@ -22,13 +22,14 @@ use std::sync::Arc;
 use super::agent::{AgentProfile, AgentStatus};
 use super::approval::Approval;
 use super::event::{Event, Growing};
-use super::ids::{MessageId, PartId, Source, Timestamp, TurnId, UserId};
+use super::ids::{MessageId, PartId, RuleId, Source, Timestamp, TurnId, UserId};
 use super::message::{Message, Part, PartBody};
 use super::record::{Fact, Write};
 use super::routing::{Routes, Target};
 use super::settings::{ConversationState, Settings, Todo};
 use super::spending::Refusal;
 use super::tool_call::{ToolCallState, ToolPolicy};
+use super::tool_policy::Remembers;
 use super::turn::{Receipt, Turn, TurnState};
 use super::usage::Usage;
 
@@ -52,6 +53,8 @@ pub struct Rules {
     /// Requests to the provider within one turn.
     pub steps_per_turn: u16,
     pub routes: Routes,
+    /// Tools of one turn that run at the same time.
+    pub tools_at_once: usize,
 }
 
 /// Whoever waits for an answer; the driver's own number.
@@ -205,8 +208,27 @@ pub struct Verdict {
     pub risks: Vec<String>,
     /// May run beside others.
     pub concurrent: bool,
+    /// Which answers may be kept, where somebody is asked.
+    pub remembers: Remembers,
+    /// The answer of before that decided the policy, where one did.
+    pub rule: Option<RuleId>,
     /// No such tool, or arguments that its schema refuses.
     pub error: Option<String>,
+}
+
+impl Verdict {
+    /// Of a call that cannot be made.
+    pub fn refused(error: impl Into<String>) -> Self {
+        Self {
+            policy: ToolPolicy::Deny,
+            summary: String::new(),
+            risks: Vec::new(),
+            concurrent: false,
+            remembers: Remembers::Never,
+            rule: None,
+            error: Some(error.into()),
+        }
+    }
 }
 
 /// Why a request to the provider was not made.

@@ -5,10 +5,14 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::agent::BusyPolicy;
 use crate::domain::alias::{Alias, ChannelName, SessionName};
+use crate::domain::approval_rule::RuleScope;
+use crate::domain::canonical::Digest;
 use crate::domain::channel::Position;
-use crate::domain::command::{ApprovalRef, Command, NewMessage, NewSession, Once, PageRequest, Period, SessionCommand};
+use crate::domain::command::{
+    ApprovalRef, Command, Keep, NewMessage, NewSession, Once, PageRequest, Period, SessionCommand,
+};
 use crate::domain::conversation::{SettingsChange, StopKind};
-use crate::domain::ids::{ApprovalId, MessageId, NotAnId, PartId, ProjectId, TurnId};
+use crate::domain::ids::{ApprovalId, MessageId, NotAnId, PartId, ProjectId, RuleId, TurnId};
 use crate::domain::message::Attachment;
 use crate::domain::settings::Todo;
 use crate::doors::{acting, words};
@@ -343,6 +347,15 @@ fn work(method: &str, raw: Option<&str>) -> Result<Command, Fault> {
             let id = session(&p.session_id)?;
             Ok(Command::Session(id, SessionCommand::Execute { command: p.command, args: p.args }))
         }
+        "approvals.rules" => {
+            let p: m::ListParams = params(raw)?;
+            Ok(Command::RuleList(page(p.cursor, p.limit)?))
+        }
+        "approvals.revoke" => {
+            let p: m::RuleRevoke = params(raw)?;
+            let rule = RuleId::parse(&p.rule_id).map_err(|_| Fault::not_found("rule"))?;
+            Ok(Command::RuleRevoke(rule))
+        }
         "todos.get" => {
             let p: m::SessionGet = params(raw)?;
             Ok(Command::Session(session(&p.session_id)?, SessionCommand::Todos))
@@ -430,10 +443,22 @@ fn decision(p: m::ToolDecision, approved: bool) -> Result<Command, Fault> {
         (None, None) => return Err(Fault::field("requestId", "give requestId or toolCallId")),
     };
     let which = which.map_err(|_| Fault::not_found("approval"))?;
+    let (reason, keep) = (p.reason, keep(p.remember, p.scope, p.digest.as_deref())?);
     match &p.session_id {
-        Some(id) => Ok(Command::Session(session(id)?, SessionCommand::Decide { which, approved, reason: p.reason })),
-        None => Ok(Command::ApprovalDecide { which, approved, reason: p.reason }),
+        Some(id) => Ok(Command::Session(session(id)?, SessionCommand::Decide { which, approved, reason, keep })),
+        None => Ok(Command::ApprovalDecide { which, approved, reason, keep }),
     }
+}
+
+fn keep(remember: Option<bool>, scope: Option<w::RuleScope>, digest: Option<&str>) -> Result<Keep, Fault> {
+    let remember = match (remember.unwrap_or_default(), scope) {
+        (true, scope) => Some(scope.map_or(RuleScope::Arguments, words::rule_scope_in)),
+        (false, Some(_)) => return Err(Fault::field("scope", "only with remember: true")),
+        (false, None) => None,
+    };
+    let seen =
+        digest.map(|text| Digest::parse(text).ok_or_else(|| Fault::field("digest", "not 64 hexadecimal digits")));
+    Ok(Keep { remember, seen: seen.transpose()? })
 }
 
 fn catalog(method: &str, raw: Option<&str>) -> Result<Command, Fault> {

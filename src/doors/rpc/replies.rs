@@ -70,7 +70,7 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
         Reply::Executed(result) => put(out, &words::command_result(result)),
         Reply::Explained(explanation) => put(out, &explained(explanation)),
         Reply::Status(status) => put(out, &words::session(&status.settings)),
-        Reply::Decided { applied, approval } => put(
+        Reply::Decided { applied, approval, rule } => put(
             out,
             &m::ToolDecided {
                 request_id: approval.id.to_string(),
@@ -78,9 +78,11 @@ pub fn result(out: &mut Vec<u8>, reply: &Reply) {
                 approved: approval.state == ApprovalState::Approved,
                 state: words::approval_state(approval.state),
                 by: approval.decision.as_ref().and_then(|d| d.by.as_ref()).map(ToString::to_string),
+                rule_id: rule.map(|id| id.to_string()),
             },
         ),
         Reply::Approvals(list) => put(out, &page(list, |(id, approval)| words::approval(*id, approval))),
+        Reply::Rules(list) => put(out, &page(list, words::approval_rule)),
         Reply::Todos(todos) => put(out, &m::TodoList { todos: todos.iter().map(words::todo).collect() }),
         Reply::Presence { count, users } => {
             put(out, &words::presence(&PresenceList { count: *count, users: users.clone() }));

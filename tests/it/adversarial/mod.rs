@@ -2,6 +2,7 @@
 
 mod acts;
 mod aliases;
+mod approvals;
 mod bodies;
 mod bytes;
 mod channels;
@@ -15,3 +16,4 @@ mod secrets;
 mod strangers;
 mod tenants;
 mod tokens;
+mod tools;

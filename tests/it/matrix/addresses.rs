@@ -98,6 +98,8 @@ GET    /api/v1/ai/actions                                 200     actions.list  
 POST   /api/v1/ai/actions/{actionId}/preview              -       actions.preview  - {"input":{}}
 POST   /api/v1/ai/actions/{actionId}/execute              -       actions.execute  - {"input":{}}
 POST   /api/v1/ai/actions/{actionId}/undo                 -       actions.undo     - {}
+GET    /api/v1/approvals/rules                            200     approvals.rules  -
+DELETE /api/v1/approvals/rules/{ruleId}                   -       approvals.revoke -
 
 GET    /api/v1/admin/organizations                  200 admin.organizations.list    -
 POST   /api/v1/admin/organizations                  201 admin.organizations.create  - {"id":"made"}

@@ -102,6 +102,8 @@ turns.get                  viewer  device  session-watch
 admin.usage                admin   -       organization
 admin.reload               hub     -       hub
 admin.audit                admin   -       organization
+approvals.rules            viewer  device  own
+approvals.revoke           viewer  device  own
 ";
 
 /// Weakest first.

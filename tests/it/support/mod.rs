@@ -7,6 +7,7 @@ mod hub;
 mod identity;
 #[path = "../../support/ledger.rs"]
 mod ledger;
+pub mod mcp;
 mod mirror;
 #[path = "../../support/mock_http.rs"]
 pub mod mock_http;

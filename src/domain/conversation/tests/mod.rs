@@ -9,6 +9,7 @@ mod approvals;
 mod choosing;
 mod compacting;
 mod info;
+mod interleavings;
 mod machine;
 mod prompt;
 mod recovery;
@@ -93,6 +94,7 @@ pub fn rules() -> Rules {
         approval_grace: 10_000,
         queue_turns: 4,
         steps_per_turn: 5,
+        tools_at_once: 2,
         routes: Routes { catalog: Arc::new(known()), ..Routes::default() },
     }
 }
@@ -118,7 +120,15 @@ fn known() -> Catalog {
 
 /// The verdict of a tool's table row; concurrent.
 pub fn verdict(policy: ToolPolicy) -> Verdict {
-    Verdict { policy, summary: "does a thing".into(), risks: vec!["some".into()], concurrent: true, error: None }
+    Verdict {
+        policy,
+        summary: "does a thing".into(),
+        risks: vec!["some".into()],
+        concurrent: true,
+        remembers: Remembers::Arguments,
+        rule: None,
+        error: None,
+    }
 }
 
 /// A verdict of a tool that runs alone.

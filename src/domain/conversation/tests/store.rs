@@ -59,6 +59,7 @@ impl Rows {
                 assert!(self.parts.contains_key(&part), "a tail without its part");
                 self.tails.entry(part).or_default().push_str(&text);
             }
+            Write::ApprovalRule(rule) => unreachable!("the machine keeps no answers: {rule:?}"),
             Write::Approval(approval) => {
                 if let Some(old) = self.approvals.get(&approval.id) {
                     assert_eq!(old.state, ApprovalState::Pending, "a decision is final");

@@ -1,0 +1,2 @@
+drop table approval_rule;
+alter table approval drop column remembers;
