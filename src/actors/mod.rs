@@ -15,6 +15,7 @@ pub mod conversation;
 mod expiry;
 pub mod hub;
 pub mod registry;
+pub mod socketio;
 pub mod spending;
 pub mod standing;
 mod underway;

@@ -1,8 +1,12 @@
 //! Doors: one for each wire. A door turns frames into commands and events into frames; it decides nothing.
 
+pub mod ai;
+pub mod chat;
+pub mod engine;
 pub mod gateway;
 pub mod rest;
 pub mod rpc;
+pub mod socketio;
 pub mod words;
 
 use crate::domain::channel::ChannelKey;
@@ -37,7 +41,8 @@ pub trait Dialect: Sync {
 }
 
 /// The table of dialects.
-pub static DIALECTS: [&dyn Dialect; 4] = [&rpc::Native, &gateway::Flat, &rest::Streamed, &rest::Ends];
+pub static DIALECTS: [&dyn Dialect; 6] =
+    [&rpc::Native, &gateway::Flat, &rest::Streamed, &rest::Ends, &ai::Ai, &chat::Chat];
 
 /// Events on `/ws`.
 pub const NATIVE: DialectId = DialectId(0);
@@ -47,6 +52,10 @@ pub const FLAT: DialectId = DialectId(1);
 pub const STREAMED: DialectId = DialectId(2);
 /// A request that waits for a turn's end.
 pub const ENDS: DialectId = DialectId(3);
+/// Namespace `/ai` of Socket.IO.
+pub const AI: DialectId = DialectId(4);
+/// Namespace `/chat` of Socket.IO.
+pub const CHAT: DialectId = DialectId(5);
 
 /// What an event became.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ mod page;
 mod request;
 mod runtime;
 mod sign_in;
+pub mod socketio;
 mod waiting;
 
 use std::sync::Arc;

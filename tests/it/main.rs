@@ -34,6 +34,7 @@ mod resume;
 mod revocation;
 mod shutdown;
 mod slow_readers;
+mod socketio;
 mod stop_before_commit;
 mod stopping;
 mod subscribing;

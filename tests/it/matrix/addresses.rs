@@ -112,6 +112,8 @@ POST    /api/v1/admin/approvals/{requestId} admin.approvals.decide  home-questio
 GET     /api/v1/admin/usage                 admin.usage             -+named
 POST    /api/v1/admin/reload                admin.reload            -
 
+GET|POST /socket.io/           socketio        -+partial
+
 GET|HEAD /                      page
 GET|HEAD /page/style.css        page
 GET|HEAD /page/icon.svg         page
