@@ -44,6 +44,7 @@ actors::conversation → actors, actors::agent, actors::registry, actors::person
 actors::registry → actors, actors::conversation, domain
 actors::hub → actors, actors::conversation, actors::registry, actors::spending, actors::standing, domain, doors, failpoint, fanout, providers, store, tools, transport, crates/protocol
 actors::connection → actors, actors::expiry, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
+actors::socketio → actors::connection, actors::standing, actors::underway, domain, doors, fanout, framing, limits, transport, crates/protocol
 actors::expiry → domain, transport
 actors::standing → actors::expiry, domain, fanout, transport
 actors::spending → actors, actors::conversation, domain, providers, store

@@ -24,5 +24,6 @@ cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked
 ./tests/fixtures/fetch.sh
 ./tests/peers/install.sh
 ./tests/mcp/install.sh
+./tests/socketio/install.sh
 ./tests/schemathesis/install.sh
 (cd tests/e2e && if [ ! -d node_modules/playwright-core ]; then npm ci --ignore-scripts --no-audit --no-fund; fi)

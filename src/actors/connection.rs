@@ -432,12 +432,18 @@ async fn channel_of(hub: &dyn Hub, caller: &Caller, name: &str) -> Result<Channe
 }
 
 /// Whether a connection that does not listen to this channel yet listens to as many as it may.
-fn is_full(connection: ConnectionNumber, caller: &Caller, channel: &Channel, dialect: DialectId, limit: usize) -> bool {
+pub(super) fn is_full(
+    connection: ConnectionNumber,
+    caller: &Caller,
+    channel: &Channel,
+    dialect: DialectId,
+    limit: usize,
+) -> bool {
     fanout::listens_to(connection) >= limit
         && !fanout::is_listening(connection, &caller.principal.organization, channel, dialect)
 }
 
-fn too_many(limit: usize) -> Fault {
+pub(super) fn too_many(limit: usize) -> Fault {
     Fault::new(Code::TooLarge, format!("channels: at most {limit} for one connection"))
 }
 

@@ -17,6 +17,7 @@ mod expiry;
 pub mod hub;
 mod persona;
 pub mod registry;
+pub mod socketio;
 pub mod spending;
 pub mod standing;
 mod underway;

@@ -162,6 +162,11 @@ impl Stay {
         }
         Self { standing: enter(caller, connection), connection, end }
     }
+
+    /// Gives a caller the rights of now.
+    pub fn refresh(&self, caller: &mut Caller) {
+        self.standing.refresh(caller);
+    }
 }
 
 impl Drop for Stay {

@@ -8,14 +8,17 @@ use actix_http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+use super::socketio;
 use super::watch::{Told, confirm};
 use crate::actors::connection::{ConnectionActor, ConnectionKit};
+use crate::actors::socketio::EngineKit;
 use crate::actors::standing;
 use crate::auth::hosts::MISDIRECTED;
 use crate::auth::{Authenticator, Head, Route, UNKNOWN_ADDRESS};
 use crate::config::Config;
 use crate::domain::command::Caller;
 use crate::domain::principal::Principal;
+use crate::doors::engine::PATH as SOCKETIO;
 use crate::error::{Code, Fault};
 use crate::http::limit::shows_credential;
 use crate::http::{RequestId, fault_json};
@@ -31,6 +34,7 @@ pub struct HubDoorkeeper {
     pub config: Arc<Config>,
     pub auth: Arc<Authenticator>,
     pub kit: Rc<ConnectionKit>,
+    pub engine: Rc<EngineKit>,
     pub limits: Rc<SocketLimits>,
     pub told: Told,
 }
@@ -77,7 +81,7 @@ async fn admitted(auth: &Authenticator, limits: &Limits, head: &Head<'_>) -> Res
 impl Doorkeeper for HubDoorkeeper {
     fn admit(&self, request: UpgradeRequest) -> LocalBoxFuture<'static, Result<Admitted, Refusal>> {
         let (auth, kit, limits) = (self.auth.clone(), self.kit.clone(), self.limits.clone());
-        let (config, told) = (self.config.clone(), self.told.clone());
+        let (config, told, engine) = (self.config.clone(), self.told.clone(), self.engine.clone());
         Box::pin(async move {
             let request_id = RequestId::of(&actix_web::http::header::HeaderMap::from_iter(
                 request.headers.iter().map(|(name, value)| (name.clone(), value.clone())),
@@ -86,7 +90,8 @@ impl Doorkeeper for HubDoorkeeper {
             let (uri, trusted) = (&request.uri, &config.server.trusted_proxies);
             let head = Head::new(&request.method, uri, &request.headers, request.peer, request.secure, trusted);
             // As it stands in the list: a stranger's words are not for the audit log.
-            let door = NATIVE_PATHS.into_iter().find(|path| *path == head.path).unwrap_or(UNKNOWN_ADDRESS);
+            let mut doors = NATIVE_PATHS.into_iter().chain([SOCKETIO]);
+            let door = doors.find(|path| *path == head.path).unwrap_or(UNKNOWN_ADDRESS);
             let version = actix_web::http::Version::HTTP_11;
             let note = |fault: &Fault, known| auth.refused(head.peer, door, fault, known, request_id.as_str());
             auth.hosts().check(head.headers, uri, version, Some(request.local)).map_err(|fault| {
@@ -96,6 +101,19 @@ impl Doorkeeper for HubDoorkeeper {
                     _ => refuse(&fault),
                 }
             })?;
+            let id = HeaderValue::from_str(request_id.as_str()).ok();
+            let headers = id.map(|id| (REQUEST_ID, id)).into_iter().collect();
+            if door == SOCKETIO {
+                let admitted = socketio::admit(&engine, &auth, &head, (request.peer, request_id.as_str())).await;
+                let open = admitted.map_err(|refused| match refused {
+                    socketio::Refused::Misused(what) => socketio::Refused::misuse(what),
+                    socketio::Refused::Fault(fault) => {
+                        auth.refused(head.peer, door, &fault, None, request_id.as_str());
+                        refuse(&fault)
+                    }
+                })?;
+                return Ok(Admitted { open, limits: engine.limits.clone(), headers });
+            }
             let before = told.number();
             let principal = admitted(&auth, &kit.limits, &head).await.map_err(|fault| {
                 note(&fault, None);
@@ -111,7 +129,6 @@ impl Doorkeeper for HubDoorkeeper {
                 origin: format!("{door} from {}", head.peer).into(),
                 address: Some(head.peer),
             };
-            let id = HeaderValue::from_str(request_id.as_str()).ok();
             let open = Opener::here(move |socket| {
                 let principal = caller.principal.clone();
                 ConnectionActor::open(kit, caller, place, socket);
@@ -120,7 +137,7 @@ impl Doorkeeper for HubDoorkeeper {
                     standing::review(&principal.organization, Some(&principal.user), &confirm(&auth));
                 }
             });
-            Ok(Admitted { open, limits, headers: id.map(|id| (REQUEST_ID, id)).into_iter().collect() })
+            Ok(Admitted { open, limits, headers })
         })
     }
 }

@@ -4,6 +4,7 @@ mod doorkeeper;
 mod gauges;
 mod prune;
 mod settings;
+mod socketio;
 mod watch;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::actors::connection::ConnectionKit;
 use crate::actors::conversation::{ConversationActor, Drain};
 use crate::actors::hub::LocalHub;
 use crate::actors::registry::{Directory, LastCall, Registry, Resolve, WorkerStarted};
+use crate::actors::socketio::{EngineKit, LocalEngine, Sessions};
 use crate::actors::{Shared, acting, equip};
 use crate::auth::accounts::Accounts;
 use crate::auth::{self, Authenticator, first_start};
@@ -29,6 +31,7 @@ use crate::domain::hub::Hub;
 use crate::domain::ids::{Source, SystemSource};
 use crate::error::close;
 use crate::fanout::{self, Workers};
+use crate::http::socketio::EngineHandle;
 use crate::http::{self, Edge, Readiness};
 use crate::limits::Limits;
 use crate::providers;
@@ -121,7 +124,8 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let edge = web::Data::new(edge);
     tuning.tells(settings::apply(limits.clone(), shared.settings.clone()));
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
-    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits, servers: servers.clone() };
+    let (servers, engines) = (servers.clone(), Sessions::default());
+    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits, servers, engines };
     // Read before anybody is let in: what changes from here on is told to the sockets.
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
     let told = Told::default();
@@ -156,6 +160,7 @@ struct Hubs {
     directory: Directory,
     limits: Arc<Limits>,
     servers: Arc<Servers>,
+    engines: Sessions,
 }
 
 impl Hubs {
@@ -168,6 +173,10 @@ impl Hubs {
         let hub: Rc<dyn Hub> = Rc::new(self.hub(worker));
         let (workers, settings) = (self.shared.workers.clone(), self.shared.settings.get());
         Rc::new(ConnectionKit { hub, workers, settings, limits: self.limits.clone() })
+    }
+
+    fn engine(&self, kit: &Rc<ConnectionKit>, auth: &Arc<Authenticator>, config: &Config) -> Rc<EngineKit> {
+        socketio::kit(kit.clone(), self.engines.clone(), auth, settings::sockets(config))
     }
 }
 
@@ -228,12 +237,15 @@ fn listen(
     let hubs_of_app = hubs.clone();
     let doorkeeper = {
         let config = config.clone();
+        let auth = auth.clone();
         move || -> Rc<dyn transport::Doorkeeper> {
             let limits = Rc::new(settings::sockets(&config));
+            let kit = hubs.kit();
             Rc::new(HubDoorkeeper {
                 config: config.clone(),
                 auth: auth.clone(),
-                kit: hubs.kit(),
+                engine: hubs.engine(&kit, &auth, &config),
+                kit,
                 limits,
                 told: told.clone(),
             })
@@ -241,11 +253,14 @@ fn listen(
     };
     let (edge, limits) = (edge.clone(), settings::sockets(config));
     let body_bytes = config.limits.frame_bytes;
+    let config_of_app = config.clone();
     let app = move || {
+        let kit = hubs_of_app.kit();
         App::new()
             .app_data(edge.clone())
             .app_data(http::ReaderLimits(Rc::new(limits.clone())))
-            .app_data(http::HubHandle(hubs_of_app.kit().hub.clone()))
+            .app_data(http::HubHandle(kit.hub.clone()))
+            .app_data(EngineHandle(Rc::new(LocalEngine(hubs_of_app.engine(&kit, &auth, &config_of_app)))))
             .wrap(middleware::from_fn(http::limit::limited))
             .wrap(middleware::from_fn(http::browsers))
             .wrap(middleware::from_fn(http::around))

@@ -81,6 +81,8 @@ operations! {
     Ready "ready": Anyone, Any, Resource::Hub;
     Page "page": Anyone, Any, Resource::Hub;
     Describe "describe": Anyone, Any, Resource::Hub;
+    // Who somebody is may be told later, when connecting to a namespace.
+    SocketIo "socketio": Anyone, Any, Resource::Hub;
     SignIn "sign_in": Anyone, Any, Resource::Hub;
     SignOut "sign_out": Anyone, Any, Resource::Own;
     // From the machine itself nobody is asked; everybody else is judged by the next row.

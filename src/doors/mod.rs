@@ -3,6 +3,7 @@
 pub mod acting;
 pub mod ai;
 pub mod chat;
+pub mod engine;
 pub mod gateway;
 pub mod rest;
 pub mod rpc;

@@ -86,6 +86,11 @@ impl Frame {
         Frame { wire: Arc::from(&out[start..]) }
     }
 
+    /// A frame of the hub's own that was cut from a queue.
+    pub fn of_wire(wire: Arc<[u8]>) -> Frame {
+        Frame { wire }
+    }
+
     /// The payload alone, sharing this frame's allocation.
     pub fn payload(&self) -> Bytes {
         let header = self.wire.len() - self.payload_bytes().len();

@@ -13,6 +13,7 @@ use super::request::pattern;
 use super::{Edge, Refusal, RequestId};
 use crate::auth::UNKNOWN_ADDRESS;
 use crate::auth::hosts::MISDIRECTED;
+use crate::doors::engine::PATH as SOCKETIO;
 use crate::error::{Code, Fault};
 use crate::transport::LocalAddress;
 
@@ -44,17 +45,26 @@ pub async fn browsers(
         _ => next.call(request).await?.map_into_boxed_body(),
     };
     let mut response = varied(response);
-    if let Some(origin) = page {
+    if let Some(page) = page {
         let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page.origin);
+        if page.with_cookie {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     Ok(response)
 }
 
+/// A page that may read the answer.
+struct Page {
+    origin: HeaderValue,
+    /// Its browser may send the hub's cookies along.
+    with_cookie: bool,
+}
+
 /// The friendly page that asks, where one does; or the refusal, written down.
-fn looked_at(request: &ServiceRequest, edge: &Edge) -> Result<Option<HeaderValue>, Error> {
+fn looked_at(request: &ServiceRequest, edge: &Edge) -> Result<Option<Page>, Error> {
     let Some(peer) = request.peer_addr() else {
         return Err(Refusal(Fault::internal("the connection has no peer")).into());
     };
@@ -74,8 +84,14 @@ fn looked_at(request: &ServiceRequest, edge: &Edge) -> Result<Option<HeaderValue
     }
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(None) };
     let server = &edge.config.get().server;
-    match head.check_origin(&server.public_url, &server.origins, false) {
-        Ok(()) => Ok(Some(origin.clone())),
+    let friends = match head.path == SOCKETIO {
+        true => server.socketio_origins(),
+        false => Some(server.origins.clone()),
+    };
+    // Any page may ask: then its cookies count for nothing.
+    let Some(friends) = friends else { return Ok(Some(Page { origin: origin.clone(), with_cookie: false })) };
+    match head.check_origin(&server.public_url, &friends, false) {
+        Ok(()) => Ok(Some(Page { origin: origin.clone(), with_cookie: true })),
         // Other pages may ask what anybody may: they are not let read the answer. A token is no page's by itself.
         Err(_) if !is_preflight(request) && (is_safe(request.method()) || has_token(request)) => Ok(None),
         Err(fault) => {

@@ -17,6 +17,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, we
 
 use super::fault::json_errors;
 use super::request::pattern;
+use super::socketio::is_of_session;
 use super::{Edge, Refusal};
 use crate::domain::principal::Principal;
 use crate::error::{Code, Fault};
@@ -114,6 +115,9 @@ pub async fn limited(
     };
     if let Some(refusal) = unreadable(&request) {
         return Ok(request.into_response(refusal));
+    }
+    if is_of_session(request.request()) {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
     let address = edge.auth.head(request.head(), peer).peer;
     let budget = budget(&request);

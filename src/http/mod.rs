@@ -21,6 +21,7 @@ mod request;
 mod routing;
 mod runtime;
 mod sign_in;
+pub mod socketio;
 mod waiting;
 
 use std::sync::Arc;

@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Outbound, settings::ConnectionId, settings::SocketLimits, worker};
+use super::{Outbound, Pushed, settings::ConnectionId, settings::SocketLimits, worker};
+use crate::framing::Frame;
 
 /// What a reader takes from its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +41,36 @@ impl Reader {
         self.outbound.id()
     }
 
+    /// Puts a frame behind all that waits, as whoever listens for this connection does.
+    pub fn push(&self, frame: &Frame) -> Pushed {
+        self.outbound.push(frame)
+    }
+
+    /// Whether it still hears anything.
+    pub fn is_open(&self) -> bool {
+        self.outbound.is_open()
+    }
+
     /// The next message; after [`Heard::Closed`] it is not to be asked again.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Heard> {
+        match ready!(self.poll_frame(cx)) {
+            Ok(frame) => Poll::Ready(Heard::Message(frame.payload())),
+            Err(code) => Poll::Ready(Heard::Closed(code)),
+        }
+    }
+
+    /// The same as a frame that can go into another queue; or the code that the connection was closed with.
+    pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Result<Frame, u16>> {
         loop {
             let Some(wire) = ready!(self.outbound.poll_take(cx)) else {
-                return Poll::Ready(Heard::Closed(ABNORMAL));
+                return Poll::Ready(Err(ABNORMAL));
             };
-            match cut(Bytes::from_owner(wire)) {
-                (DATA, payload) => return Poll::Ready(Heard::Message(payload)),
-                (CLOSE, payload) => {
-                    let code = payload.first_chunk().copied().map_or(NO_CODE, u16::from_be_bytes);
-                    return Poll::Ready(Heard::Closed(code));
+            match wire.first().map_or(0, |byte| byte & 0x0f) {
+                DATA => return Poll::Ready(Ok(Frame::of_wire(wire))),
+                CLOSE => {
+                    let frame = Frame::of_wire(wire);
+                    let code = frame.payload_bytes().first_chunk().copied().map_or(NO_CODE, u16::from_be_bytes);
+                    return Poll::Ready(Err(code));
                 }
                 // A ping is for sockets.
                 _ => {}
@@ -70,31 +90,3 @@ const CLOSE: u8 = 0x8;
 /// RFC 6455: a Close frame without a code, and no Close frame at all.
 const NO_CODE: u16 = 1005;
 const ABNORMAL: u16 = 1006;
-
-/// The opcode and the payload of a frame of the hub's own, which is whole and not masked.
-fn cut(wire: Bytes) -> (u8, Bytes) {
-    let opcode = wire.first().map_or(0, |byte| byte & 0x0f);
-    let header = match wire.get(1) {
-        Some(126) => 4,
-        Some(127) => 10,
-        _ => 2,
-    };
-    (opcode, wire.slice(header.min(wire.len())..))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::framing::Frame;
-
-    #[test]
-    fn payloads_of_all_lengths_are_cut_out() {
-        for length in [0, 1, 125, 126, 65_535, 65_536] {
-            let payload = vec![b'x'; length];
-            let wire = Bytes::copy_from_slice(Frame::text(&payload).wire());
-            assert_eq!(cut(wire), (DATA, Bytes::from(payload)));
-        }
-        assert_eq!(cut(Bytes::from_static(&[0x88, 2, 0x03, 0xf5])), (CLOSE, Bytes::from_static(&[0x03, 0xf5])));
-        assert_eq!(cut(Bytes::from_static(&[0x89, 0])), (9, Bytes::new()));
-    }
-}

@@ -39,6 +39,7 @@ mod revocation;
 mod session_info;
 mod shutdown;
 mod slow_readers;
+mod socketio;
 mod stop_before_commit;
 mod stopping;
 mod subscribing;

@@ -13,6 +13,7 @@ mod hosts;
 mod origins;
 mod scene;
 mod secrets;
+mod socketio;
 mod strangers;
 mod tenants;
 mod tokens;

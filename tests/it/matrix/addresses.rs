@@ -152,6 +152,7 @@ GET|HEAD /page/sidebar.js      200 page     -
 GET|HEAD /page/thread.js       200 page     -
 GET|HEAD /page/tool.js         200 page     -
 POST     /sign-out             204 sign_out -
+GET|POST /socket.io/                                      -       socketio         -
 "#;
 
 /// Operation, code and words of what whoever may ask is refused for another reason: what the probe leaves out, what is

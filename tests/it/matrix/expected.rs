@@ -11,6 +11,7 @@ health                     anyone  device  hub
 ready                      anyone  device  hub
 page                       anyone  device  hub
 describe                   anyone  device  hub
+socketio                   anyone  device  hub
 sign_in                    anyone  device  hub
 sign_out                   anyone  device  own
 metrics.here               anyone  device  hub

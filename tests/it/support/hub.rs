@@ -19,6 +19,8 @@ pub struct HubOptions {
     pub config: String,
     /// Whether the limits are those of the configuration.
     limited: bool,
+    /// Where it listens, if not on a port of the system's choice.
+    listen: Option<String>,
 }
 
 impl HubOptions {
@@ -30,6 +32,12 @@ impl HubOptions {
     /// The limits are those of the configuration: no variable switches them off.
     pub fn limited(mut self) -> Self {
         self.limited = true;
+        self
+    }
+
+    /// At the address of one that is gone.
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
         self
     }
 
@@ -81,7 +89,7 @@ impl Hub {
         let unlimited = unlimited.map(|limit| (format!("SWITCHBOARD_LIMITS__{limit}"), "0"));
         let mut command = Command::new(binary());
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .args(["serve", "--listen", options.listen.as_deref().unwrap_or("127.0.0.1:0"), "--config"])
             .arg(&config)
             .arg("--data")
             .arg(data.path().join("hub"))

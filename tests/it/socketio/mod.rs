@@ -1,0 +1,8 @@
+//! Socket.IO: its wire by literal packets, and the official client.
+
+pub mod raw;
+
+mod namespaces;
+mod recovery;
+mod stock;
+mod transports;
