@@ -124,8 +124,8 @@ async fn start(loaded: Loaded, settings: StoreSettings) -> Result<Running, Strin
     let edge = web::Data::new(edge);
     tuning.tells(settings::apply(limits.clone(), shared.settings.clone()));
     let refusals = actix_rt::spawn(write_refusals(auth.clone()));
-    let (servers, engines) = (servers.clone(), Sessions::default());
-    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits, servers, engines };
+    let (shown, engines) = (servers.clone(), Sessions::default());
+    let hubs = Hubs { shared: shared.clone(), registry: registry.clone(), directory, limits, servers: shown, engines };
     // Read before anybody is let in: what changes from here on is told to the sockets.
     let newest = store.newest_change().await.map_err(|fault| fault.to_string())?;
     let told = Told::default();

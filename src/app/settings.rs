@@ -113,7 +113,6 @@ fn millis(seconds: u64) -> i64 {
 }
 
 fn agents(config: &Config, skills: &[Arc<Skill>]) -> Vec<Arc<AgentProfile>> {
-    let policy = |name: &str| config.tools.get(name).and_then(|tool| tool.policy).unwrap_or(ToolPolicy::Ask);
     let profile = |(name, agent): (&String, &crate::config::Agent)| {
         Arc::new(AgentProfile {
             name: name.clone(),
@@ -139,7 +138,7 @@ fn agents(config: &Config, skills: &[Arc<Skill>]) -> Vec<Arc<AgentProfile>> {
 /// The tools of an agent with their policies; `action_*` and `skill_*` are all of them. A policy that is set for a tool
 /// by its name beats the one of its kind.
 fn tools_of(config: &Config, agent: &crate::config::Agent, skills: &[Arc<Skill>]) -> Vec<(String, ToolPolicy)> {
-    let set = |tool: &str| config.tools.get(tool).map(|tool| tool.policy);
+    let set = |tool: &str| config.tools.get(tool).and_then(|tool| tool.policy);
     let actions = || config.actions.iter().map(|(id, action)| (format!("{}{id}", action::TOOL), action.policy));
     let skills = || skills.iter().map(|skill| (skill.tool_name(), ToolPolicy::Allow));
     let mut all: Vec<(String, ToolPolicy)> = Vec::new();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::checks::{is_name, refuse};
-use super::{Config, ConfigError, Tool, policy};
+use super::policies::policy;
+use super::{Config, ConfigError, Tool};
 use crate::domain::action::{self, Action as Rule, Backend};
 use crate::domain::schema;
 use crate::domain::skill;

@@ -3,13 +3,12 @@
 use super::life::{from_commit, from_store};
 use super::*;
 use crate::actors::spending::Till;
-use crate::domain::act::Act;
 use crate::domain::approval::Approval;
 use crate::domain::command::{ApprovalRef, NewMessage, Once, Page, Status};
 use crate::domain::conversation::{Outcome, Send, SettingsChange};
 use crate::domain::hub::LocalFuture;
 use crate::domain::ids::{MessageId, TurnId, UserId};
-use crate::domain::record::{Idempotency, Write};
+use crate::domain::record::Idempotency;
 use crate::domain::settings::ConversationState;
 use crate::domain::turn::TurnState;
 use crate::error::Code;

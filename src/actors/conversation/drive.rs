@@ -235,6 +235,7 @@ impl ConversationActor {
             user: live.machine.settings.user.clone(),
             conversation: self.place.1,
             cancel: CancellationToken::new(),
+            alive: Alive::default(),
         })
     }
 

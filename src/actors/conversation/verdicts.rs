@@ -16,7 +16,7 @@ use crate::domain::policy::Operation;
 use crate::domain::principal::{Credential, Role};
 use crate::domain::record::Write;
 use crate::domain::tool_call::{ToolCall, ToolPolicy};
-use crate::domain::tool_policy::{Asked, ToolBook};
+use crate::domain::tool_policy::{Asked, Remembers, ToolBook};
 use crate::error::Code;
 
 /// A call and what the configuration says about it.
@@ -174,7 +174,10 @@ impl Live {
             summary: canonical::shown(&summary),
             risks,
             concurrent: tool.concurrent(),
-            remembers: book.remembers(&call.tool, tool.remembers(), &tool.spec().input_schema),
+            remembers: match tool.asks_always() {
+                true => Remembers::Never,
+                false => book.remembers(&call.tool, tool.remembers(), &tool.spec().input_schema),
+            },
             rule: None,
             error: tool.check(&call.input).err().or(seen.err().map(|why| format!("the preview failed: {why}"))),
         }
