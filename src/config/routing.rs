@@ -281,11 +281,11 @@ mod tests {
         assert_eq!(wrong("[commands.review]\nprompt = \"look at {{args}}\"\naliases = [\"rv\"]\n"), None);
         for (text, sentence) in [
             ("[commands.stop]\nprompt = \"x\"\n", "every hub has a command stop"),
-            ("[commands.a]\nprompt = \"x\"\naliases = [\"m\"]\n", "every hub has a command m"),
-            ("[commands.a]\ndescription = \"x\"\n", "commands.a.prompt must be set"),
+            ("[commands.aa]\nprompt = \"x\"\naliases = [\"m\"]\n", "every hub has a command m"),
+            ("[commands.aa]\ndescription = \"x\"\n", "commands.aa.prompt must be set"),
             (
-                "[commands.a]\nprompt = \"x\"\naliases = [\"b\"]\n[commands.b]\nprompt = \"x\"\n",
-                "is commands.a already",
+                "[commands.aa]\nprompt = \"x\"\naliases = [\"bb\"]\n[commands.bb]\nprompt = \"x\"\n",
+                "is commands.aa already",
             ),
             ("[commands.A]\nprompt = \"x\"\n", "small letters"),
             ("[agents.assistant]\ncontext_url = \"http://{{user}}/x\"\n", "names its host"),

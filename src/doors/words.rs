@@ -333,6 +333,15 @@ pub fn session_info(info: &SessionInfo) -> w::SessionInfo {
     }
 }
 
+pub fn routing_decision(decision: &RoutingDecision) -> w::RoutingDecision {
+    w::RoutingDecision {
+        model: decision.model.clone(),
+        provider: decision.provider.clone(),
+        rule_name: decision.rule_name.clone(),
+        reason: decision.reason.clone(),
+    }
+}
+
 pub fn turn_ended(turn: &Turn) -> we::TurnEnded {
     we::TurnEnded {
         turn_id: turn.id.to_string(),

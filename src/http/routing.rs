@@ -24,6 +24,7 @@ pub(super) const ENDPOINTS: [Endpoint; 1] =
         Described::new("Who would answer a message, and what each routing rule says of it; nothing is sent")
             .body::<r::RoutingQuestion>()
             .gives::<r::RoutingExplanation>(200)
+            .kept()
     })];
 
 async fn explain(

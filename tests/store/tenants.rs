@@ -78,6 +78,8 @@ fn query(organization: &OrganizationId) -> ConversationQuery {
         project: None,
         status: None,
         user: None,
+        entity_type: None,
+        entity_id: None,
         cursor: None,
         limit: 10,
     }

@@ -93,6 +93,9 @@ impl Conversation {
             work.calls.clear();
             work.step_usage = Usage::default();
         }
+        // The turn may have begun with this very batch.
+        let turn = self.work.as_ref().and_then(|work| self.turn(work.turn));
+        out.writes.extend(turn.cloned().map(Write::Turn));
         out.effects.push(Effect::Summarize { run });
         true
     }

@@ -146,7 +146,9 @@ pub fn prompt_asks(driver: &Driver, prompt: &Prompt) {
         let [.., PromptMessage::User(content)] = prompt.messages.as_slice() else { panic!("{prompt:?}") };
         assert_eq!(content.len(), question.parts.len());
     }
-    let read = |m: &&Message| m.author == Author::User && m.turn_no <= turn.no && m.state == MessageState::Complete;
+    let start = conversation.settings.context.turn_no;
+    let within = |m: &Message| (start..=turn.no).contains(&m.turn_no) || m.id == turn.message;
+    let read = |m: &&Message| m.author == Author::User && within(m) && m.state == MessageState::Complete;
     let questions = prompt.messages.iter().filter(|m| matches!(m, PromptMessage::User(_))).count();
     assert_eq!(questions, conversation.messages().iter().filter(read).count());
 }
