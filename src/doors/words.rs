@@ -198,15 +198,6 @@ pub fn turn(turn: &Turn) -> w::Turn {
     }
 }
 
-pub fn routing_decision(decision: &RoutingDecision) -> w::RoutingDecision {
-    w::RoutingDecision {
-        model: decision.model.clone(),
-        provider: decision.provider.clone(),
-        rule_name: decision.rule_name.clone(),
-        reason: decision.reason.clone(),
-    }
-}
-
 pub fn manifest(manifest: &CommandManifest) -> w::CommandManifest {
     w::CommandManifest { commands: manifest.commands.iter().map(command).collect(), version: manifest.version }
 }
