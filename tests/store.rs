@@ -35,6 +35,8 @@ mod overview;
 mod owner;
 #[path = "store/prune.rs"]
 mod prune;
+#[path = "store/routing.rs"]
+mod routing;
 #[path = "store/rights.rs"]
 mod rights;
 #[path = "store/rows.rs"]

@@ -202,15 +202,6 @@ pub fn turn(turn: &Turn) -> w::Turn {
     }
 }
 
-pub fn routing_decision(decision: &RoutingDecision) -> w::RoutingDecision {
-    w::RoutingDecision {
-        model: decision.model.clone(),
-        provider: decision.provider.clone(),
-        rule_name: decision.rule_name.clone(),
-        reason: decision.reason.clone(),
-    }
-}
-
 pub fn manifest(manifest: &CommandManifest) -> w::CommandManifest {
     w::CommandManifest { commands: manifest.commands.iter().map(command).collect(), version: manifest.version }
 }
@@ -352,6 +343,15 @@ pub fn session_info(info: &SessionInfo) -> w::SessionInfo {
         available_thinking_levels: info.levels.iter().map(|level| thinking(*level)).collect(),
         agent: info.agent.clone(),
         routing_decision: info.routing.as_ref().map(routing_decision),
+    }
+}
+
+pub fn routing_decision(decision: &RoutingDecision) -> w::RoutingDecision {
+    w::RoutingDecision {
+        model: decision.model.clone(),
+        provider: decision.provider.clone(),
+        rule_name: decision.rule_name.clone(),
+        reason: decision.reason.clone(),
     }
 }
 

@@ -46,8 +46,8 @@ fn a_model_is_chosen_and_cleared_and_everybody_is_told() {
             "{chosen}"
         );
         let told = other.event("session.updated").await;
-        assert_eq!(told["data"]["session"]["model"], "demo/other");
-        assert_eq!(told["data"]["info"]["model"], "other");
+        assert_eq!(told["session"]["model"], "demo/other");
+        assert_eq!(told["info"]["model"], "other");
         let shown = slash(&mut alice, &session, "/m").await;
         assert_eq!(shown["message"], "demo/other: chosen for this conversation");
         let cleared = slash(&mut alice, &session, "/model clear").await;
@@ -145,7 +145,7 @@ fn case_34_approve_as_chat_text_is_text() {
         for text in ["/approve", "/approve all", "approve", "yes", "/allow"] {
             alice.say(&session, text).await;
         }
-        let request = asked["data"]["requestId"].clone();
+        let request = asked["requestId"].clone();
         alice.call("commands.execute", json!({"sessionId": session, "command": "/approve"})).await;
         let waiting = alice.call("approvals.list", json!({"sessionId": session})).await;
         assert_eq!(waiting["items"][0]["requestId"], request, "it waits still");

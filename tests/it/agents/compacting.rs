@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{member, plain, said, turn};
 use crate::support::mock_http::MockHttp;
-use crate::support::upstream::{answers, begins, conversation, next_request};
+use crate::support::upstream::{answers, begins, conversation, next_request, says};
 use crate::support::{Client, Hub, run};
 
 #[test]
@@ -87,7 +87,7 @@ fn a_context_that_grows_too_large_is_summarized_before_the_model_is_asked() {
 #[test]
 fn a_stop_closes_the_summarys_request_too() {
     run(async {
-        let mut model = MockHttp::start([answers("noted"), begins("")]).await;
+        let mut model = MockHttp::start([answers("noted"), begins(&says("so"))]).await;
         let (_hub, mut alice, session) = conversation(plain(&model, "")).await;
         turn(&mut alice, &session, "hello").await;
         next_request(&mut model).await;

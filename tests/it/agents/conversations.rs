@@ -104,7 +104,7 @@ fn case_68_search_is_not_the_id_of_a_conversation() {
         alice.ok("POST", &format!("/api/v1/sessions/{id}/messages?wait=true"), sent).await;
         let found = alice.ok("GET", "/api/v1/ai/conversations/search?q=zebra&limit=5", Value::Null).await;
         assert_eq!(ids(&found), [&*id]);
-        for q in ["%27%20or%201%3D1--", "%22%20OR%20*", "nothing"] {
+        for q in ["%27%20or%201%3D1--", "%22%20NEAR%20*", "nothing"] {
             let none = alice.ok("GET", &format!("/api/v1/ai/conversations/search?q={q}"), Value::Null).await;
             assert_eq!(none, json!([]), "{q}");
         }

@@ -1,6 +1,94 @@
 // The native wire of Switchboard. Made from crates/protocol by its own test: do not edit.
 
-export type Agent = { id: string, description: string, provider: string, model: string, tools: Array<string>, default: boolean, };
+/**
+ * Something that can be done.
+ */
+export type Action = { id: string, name: string, description: string, category: string,
+/**
+ * Whether it is only shown, unless `skipPreview` says that the caller has seen it.
+ */
+requiresPreview: boolean,
+/**
+ * JSON Schema of the input.
+ */
+inputSchema: JsonValue,
+/**
+ * Kinds of things it is done to; empty: nothing in particular.
+ */
+entityTypes: Array<string>,
+/**
+ * Seconds in which it can be undone; absent: it cannot.
+ */
+undoSeconds?: number, };
+
+export type ActionExecute = { actionId: string,
+/**
+ * As the action's schema wants it; `{}` where it is left out.
+ */
+input?: JsonValue, entityType?: string, entityId?: string,
+/**
+ * The caller has seen what it does.
+ */
+skipPreview?: boolean, idempotencyKey?: string, };
+
+export type ActionList = {
+/**
+ * Only those for things of this kind.
+ */
+entityType?: string, };
+
+export type ActionOutcome = { status: ActionStatus, preview?: ActionPreview,
+/**
+ * The record of what was done.
+ */
+executionId?: string, result?: JsonValue, error?: string,
+/**
+ * Until when it can be undone.
+ */
+undoUntil?: string, };
+
+/**
+ * What an action would do.
+ */
+export type ActionPreview = { actionId: string, name: string,
+/**
+ * One line for a human.
+ */
+summary: string, risks: Array<string>, input: JsonValue, entityType?: string, entityId?: string,
+/**
+ * The request as it would be sent: method, address and body, without secrets.
+ */
+request?: JsonValue,
+/**
+ * What the action itself says about it.
+ */
+details?: JsonValue, };
+
+export type ActionStatus = "preview_required" | "pending" | "executing" | "completed" | "failed" | "undone" | "unknown";
+
+export type ActionTarget = { actionId: string,
+/**
+ * As the action's schema wants it; `{}` where it is left out.
+ */
+input?: JsonValue, entityType?: string, entityId?: string, };
+
+export type ActionUndo = { actionId: string, entityType?: string, entityId?: string,
+/**
+ * The execution meant; without it the latest on that entity that can still be undone.
+ */
+executionId?: string, };
+
+export type ActionUndone = { success: boolean,
+/**
+ * Which execution was undone.
+ */
+executionId: string, };
+
+export type Agent = { id: string, description: string, provider: string, model: string, tools: Array<string>,
+/**
+ * Kinds of entities that it serves.
+ */
+entityTypes?: Array<string>, default: boolean, };
 
 export type AgentGet = { agent: string, };
 
@@ -40,6 +128,15 @@ export type ApprovalResponse = { requestId: string, approved: boolean, reason?: 
 remember?: boolean, };
 
 export type ApprovalState = "pending" | "approved" | "denied" | "expired" | "cancelled";
+
+/**
+ * An argument of a slash command. `type` is `enum` where `values` are all that it may be, else `string`.
+ */
+export type ArgInfo = { name: string, type: string, optional: boolean,
+/**
+ * To complete from.
+ */
+values?: Array<string>, description: string, };
 
 /**
  * What comes with a message: an address, or bytes in base64.
@@ -109,6 +206,42 @@ limit?: number, };
  * Client to hub.
  */
 export type ClientFrame = { "type": "request" } & Request | { "type": "subscribe" } & Subscribe | { "type": "unsubscribe" } & Unsubscribe | { "type": "publish" } & Publish | { "type": "ping" } | { "type": "message" } & FlatMessage | { "type": "approval_response" } & ApprovalResponse;
+
+/**
+ * A slash command: `/model gpt-5`, or `model` with its arguments apart.
+ */
+export type CommandExecute = { sessionId: string, command: string, args?: string, };
+
+/**
+ * A slash command that the caller may use.
+ */
+export type CommandInfo = {
+/**
+ * Without the slash.
+ */
+name: string, description: string, aliases: Array<string>, args?: Array<ArgInfo>,
+/**
+ * `core`, `agent`, `template` (from configuration) or `admin` (for administrators of the hub).
+ */
+scope: string, };
+
+/**
+ * The slash commands; `version` is the same for the same commands.
+ */
+export type CommandManifest = { commands: Array<CommandInfo>, version: number, };
+
+/**
+ * What came of a slash command.
+ */
+export type CommandResult = { command: string, success: boolean,
+/**
+ * For people.
+ */
+message: string,
+/**
+ * For programs; of a command that failed `code` is a word of the table of errors.
+ */
+data?: JsonValue, };
 
 export type Deleted = { deleted: boolean, };
 
@@ -296,6 +429,15 @@ export type Response = { id: string, result?: JsonValue, error?: ErrorBody, };
 export type Role = "user" | "assistant";
 
 /**
+ * Why a model answers.
+ */
+export type RoutingDecision = { model: string, provider: string, ruleName: string,
+/**
+ * For people.
+ */
+reason: string, };
+
+/**
  * Hub to client.
  */
 export type ServerFrame = { "type": "response" } & Response | { "type": "event" } & Event | { "type": "subscribed" } & Subscribed | { "type": "unsubscribed" } & Unsubscribed | { "type": "pong" } | { "type": "text_delta" } & TextDelta | { "type": "tool_call_start" } & ToolCallStart | { "type": "tool_call_result" } & ToolCallResult | { "type": "approval_request" } & FlatApprovalRequest | { "type": "message_complete" } & MessageComplete | { "type": "error" } & ErrorFrame;
@@ -312,6 +454,10 @@ alias?: string, organizationId: string, userId: string, projectId?: string, titl
  * Overrides the agent's model.
  */
 model?: string, thinkingLevel: ThinkingLevel,
+/**
+ * Words that routing rules may look for.
+ */
+tags?: Array<string>,
 /**
  * What kind of door began it.
  */
@@ -330,9 +476,26 @@ sessionId?: string,
 /**
  * A project's id or name; one that does not exist is created in the caller's organization.
  */
-projectId?: string, title?: string, agent?: string, model?: string, thinkingLevel?: ThinkingLevel, visibility?: Visibility, idempotencyKey?: string, };
+projectId?: string, title?: string, agent?: string, model?: string, thinkingLevel?: ThinkingLevel, visibility?: Visibility,
+/**
+ * Words that routing rules may look for, at most 32.
+ */
+tags?: Array<string>, idempotencyKey?: string, };
 
 export type SessionGet = { sessionId: string, };
+
+/**
+ * Who answers in a session, and how.
+ */
+export type SessionInfo = { provider: string, model: string, thinkingLevel: ThinkingLevel,
+/**
+ * The levels that the model has.
+ */
+availableThinkingLevels: Array<ThinkingLevel>, agent: string,
+/**
+ * Where a rule chose the model.
+ */
+routingDecision?: RoutingDecision, };
 
 export type SessionList = { projectId?: string, state?: SessionState,
 /**
@@ -371,17 +534,53 @@ export type SessionUpdate = { sessionId: string, title?: string, agent?: string,
 /**
  * `null` clears the override.
  */
-model?: string | null, thinkingLevel?: ThinkingLevel, visibility?: Visibility, };
+model?: string | null, thinkingLevel?: ThinkingLevel, visibility?: Visibility,
+/**
+ * The whole list.
+ */
+tags?: Array<string>, };
 
 /**
  * `session.updated`. `deleted` says that the conversation is gone.
  */
-export type SessionUpdated = { session: Session, deleted?: boolean, };
+export type SessionUpdated = { session: Session, deleted?: boolean,
+/**
+ * Where model, agent or thinking level are others than before.
+ */
+info?: SessionInfo, };
 
 /**
  * The state of a `project:` or `org:` channel: the newest fifty sessions that the whole organization may see.
  */
 export type SessionsSnapshot = { sessions: Array<Session>, };
+
+/**
+ * Something a model can do in one answer.
+ */
+export type Skill = { id: string, name: string, description: string, scope: string,
+/**
+ * JSON Schema of the input.
+ */
+inputSchema: JsonValue,
+/**
+ * JSON Schema of the output; without it the output is a text.
+ */
+outputSchema?: JsonValue, };
+
+export type SkillExecute = { skillId: string,
+/**
+ * As the skill's schema wants it; `{}` where it is left out.
+ */
+input?: JsonValue, entityType?: string, entityId?: string, idempotencyKey?: string, };
+
+/**
+ * A skill's one answer.
+ */
+export type SkillResult = { skillId: string,
+/**
+ * A text, or what the skill's output schema says.
+ */
+output: JsonValue, usage: Usage, provider: string, model: string, };
 
 /**
  * By the kind of the channel.
@@ -482,6 +681,10 @@ answerId?: string, userId: string, model?: string, usage?: Usage, receipt?: Rece
  */
 refusal?: BudgetRefusal,
 /**
+ * Why that model answers, where a rule or a fallback chose it.
+ */
+routingDecision?: RoutingDecision,
+/**
  * The turn that this one repeats.
  */
 retryOf?: string, createdAt: string, startedAt?: string, endedAt?: string, };
@@ -513,7 +716,11 @@ export type TurnQueued = { turnId: string, messageId: string, position: number, 
 /**
  * `turn.started`: `messageId` is the prompt, `answerId` the message that will hold the answer.
  */
-export type TurnStarted = { turnId: string, messageId: string, answerId?: string, model?: string, provider?: string, };
+export type TurnStarted = { turnId: string, messageId: string, answerId?: string, model?: string, provider?: string,
+/**
+ * Why that model answers, where a rule chose it.
+ */
+routingDecision?: RoutingDecision, };
 
 export type TurnState = "queued" | "running" | "awaiting_approval" | "stopping" | "completed" | "stopped" | "aborted" | "cancelled" | "failed" | "interrupted";
 
@@ -589,9 +796,17 @@ export interface Methods {
   "todos.get": { params: SessionGet; result: TodoList };
   "todos.update": { params: TodoUpdate; result: TodoList };
   "models.list": { params: Empty; result: Page<Model> };
+  "commands.list": { params: Empty; result: CommandManifest };
+  "commands.execute": { params: CommandExecute; result: CommandResult };
   "channels.presence": { params: ChannelGet; result: Presence };
   "channels.history": { params: ChannelHistory; result: ChannelEvents };
   "usage.get": { params: UsageGet; result: UsageReport };
+  "skills.list": { params: Empty; result: Page<Skill> };
+  "skills.execute": { params: SkillExecute; result: SkillResult };
+  "actions.list": { params: ActionList; result: Page<Action> };
+  "actions.preview": { params: ActionTarget; result: ActionPreview };
+  "actions.execute": { params: ActionExecute; result: ActionOutcome };
+  "actions.undo": { params: ActionUndo; result: ActionUndone };
 }
 
 /** The `data` of each event that has a defined shape. */
