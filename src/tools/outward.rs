@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use awc::error::SendRequestError;
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{self, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode, Version};
 use bytes::{Bytes, BytesMut};
@@ -175,6 +175,10 @@ impl Outward {
             };
             match sent {
                 Ok(response) => return Ok(response),
+                // So awc calls a connection that ends before the answer begins: by then all may have been sent.
+                Err(error @ SendRequestError::Connect(ConnectError::Disconnected)) => {
+                    return Err(SendFault::Broken(error.to_string()));
+                }
                 Err(SendRequestError::Connect(error)) => refused = error.to_string(),
                 Err(error) => return Err(SendFault::Broken(error.to_string())),
             }

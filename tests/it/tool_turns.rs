@@ -62,7 +62,8 @@ fn a_call_and_its_result_go_back_over_the_openai_wire() {
         );
         let offered: Vec<&Value> =
             body["tools"].as_array().expect("tools").iter().map(|t| &t["function"]["name"]).collect();
-        assert_eq!(offered, ["todo_write", "time", "http_fetch"]);
+        let own = ["todo_write", "time", "http_fetch", "action_rename_conversation", "skill_summarize"];
+        assert_eq!(offered, own);
         assert_eq!((&body["stream"], &body["stream_options"]), (&json!(true), &json!({"include_usage": true})));
         let kinds: Vec<&Value> = answer["parts"].as_array().expect("parts").iter().map(|p| &p["type"]).collect();
         assert_eq!(kinds, ["text", "tool_call", "tool_result", "text"]);

@@ -30,7 +30,7 @@ pub struct Skill {
 pub struct SkillExecute {
     pub skill_id: String,
     /// As the skill's schema wants it; `{}` where it is left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub input: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub struct ActionList {
 pub struct ActionTarget {
     pub action_id: String,
     /// As the action's schema wants it; `{}` where it is left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub input: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub struct ActionTarget {
 pub struct ActionExecute {
     pub action_id: String,
     /// As the action's schema wants it; `{}` where it is left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub input: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,7 +22,7 @@ fn an_action_is_shown_first_done_with_a_record_and_undone() {
         let address = endpoint.address();
         assert_eq!(shown["actionId"], "close_ticket");
         assert_eq!(shown["summary"], "Close a ticket (ticket 7/8)");
-        assert_eq!(shown["details"], json!({"ticket": "8", "open": true}));
+        assert_eq!(shown["details"], json!({"ticket": "7%2F8", "open": true}));
         assert_eq!(
             shown["request"],
             json!({
