@@ -28,6 +28,7 @@ fn params(method: &str, target: &Target, subject: &Subject) -> Value {
         "tools.reject" => json!({"toolCallId": call}),
         "channels.presence" | "channels.history" => json!({"channel": format!("user:{}", subject.user)}),
         "projects.get" => json!({"projectId": "prj_01930000000070008000000000000000"}),
+        "approvals.revoke" => json!({"ruleId": "rule_01930000000070008000000000000000"}),
         _ => json!({"sessionId": session}),
     }
 }
