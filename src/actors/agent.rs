@@ -332,7 +332,7 @@ impl Handler<RunTool> for AgentSession {
         let RunTool { call, tool, input, context: about, limits } = run;
         let cancel = about.cancel.clone();
         self.running.insert(call, cancel.clone());
-        let found = with_kit(|kit| kit.tools.get(&tool)).flatten();
+        let found = with_kit(|kit| kit.tools.to_run(&tool)).flatten();
         let work = async move {
             let failed = |output: String| ToolReport { output, is_error: true, todos: None };
             let Some(found) = found else { return failed(format!("no such tool: {tool}")) };

@@ -39,12 +39,6 @@ struct ActionView {
     requires_preview: bool,
 }
 
-/// It was done.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Success {
-    success: bool,
-}
-
 const KIND: &[Parameter] = &[parameter("entityType", Kind::Text)];
 
 type Answer = Result<HttpResponse, actix_web::Error>;
@@ -165,7 +159,7 @@ pub(super) const ENDPOINTS: [Endpoint; 6] = [
         || {
             Described::new("Undo the latest execution on an entity that can still be undone, or the one named")
                 .body::<wire::ActionUndo>()
-                .gives::<Success>(201)
+                .gives::<super::ai::Success>(201)
                 .kept()
         },
     ),

@@ -110,8 +110,9 @@ struct Suggestions {
     suggestions: Vec<String>,
 }
 
+/// It was done.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Success {
+pub(super) struct Success {
     success: bool,
 }
 

@@ -159,6 +159,10 @@ pub trait ToolSource {
     fn tools(&self) -> Vec<Rc<dyn Tool>>;
 
     fn get(&self, name: &str) -> Option<Rc<dyn Tool>>;
+
+    /// One that will be there, if it is there at all: for a call that was granted before a restart, and comes before its
+    /// tool.
+    fn expected(&self, name: &str) -> Option<Rc<dyn Tool>>;
 }
 
 /// The tools of one worker, by name.
@@ -200,6 +204,11 @@ impl Tools {
     pub fn get(&self, name: &str) -> Option<Rc<dyn Tool>> {
         let own = self.list.iter().find(|(n, _)| n == name).map(|(_, tool)| tool.clone());
         own.or_else(|| self.sources.iter().find_map(|source| source.get(name)))
+    }
+
+    /// The tool of a call that was judged before.
+    pub fn to_run(&self, name: &str) -> Option<Rc<dyn Tool>> {
+        self.get(name).or_else(|| self.sources.iter().find_map(|source| source.expected(name)))
     }
 
     /// All that serve that organization: its own in the order of the table, then what the sources have.

@@ -51,7 +51,7 @@ async fn a_rule_is_its_users_own_and_its_agents(ground: Ground) {
     let input = json!({"url": "https://example.org/\u{202e}", "n": 1.5});
     let mine = rule("acme", "ann", RuleScope::Arguments, input.clone());
     keep(&store, &mine).await;
-    assert_eq!(found(&store, "acme", "ann", "assistant", &input).await, [mine.clone()]);
+    assert_eq!(found(&store, "acme", "ann", "assistant", &input).await, std::slice::from_ref(&mine));
     for (organization, who, agent, other) in [
         ("acme", "bob", "assistant", &input),
         ("rival", "ann", "assistant", &input),
@@ -69,9 +69,9 @@ async fn a_rule_is_its_users_own_and_its_agents(ground: Ground) {
     keep(&store, &wide).await;
     keep(&store, &rule("acme", "bob", RuleScope::Tool, json!({}))).await;
     let first = store.approval_rules(&org("acme"), &user("ann"), None, 1).await.expect("the store answers");
-    assert_eq!((first.items.as_slice(), first.next), (&[mine.clone()][..], Some(mine.id)));
+    assert_eq!((first.items.as_slice(), first.next), (std::slice::from_ref(&mine), Some(mine.id)));
     let second = store.approval_rules(&org("acme"), &user("ann"), first.next, 1).await.expect("the store answers");
-    assert_eq!((second.items.as_slice(), second.next), (&[wide][..], None));
+    assert_eq!((second.items.as_slice(), second.next), (std::slice::from_ref(&wide), None));
     store.close().await;
     assert_eq!(found(&ground.open(), "acme", "ann", "assistant", &input).await.len(), 2, "on disk");
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Open, Server};
-use super::{Link, wire};
+use super::{Fault, Link, wire};
 
 /// Before the second try, and at most before any.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -67,7 +67,7 @@ async fn connect(server: &Server) -> Result<Open, String> {
     let link = wire::connect(&server.settings).await?;
     // Ended where this future is dropped, or fails, before the connection is of use.
     let unused = EndOnDrop(Some(link.clone()));
-    server.put_offered(link.list().await?);
+    server.put_offered(link.list().await.map_err(Fault::sentence)?);
     unused.keep();
     Ok(Open::new(link))
 }
@@ -100,7 +100,10 @@ async fn hold(server: &Server, open: &Open, stop: &CancellationToken) -> Ended {
             () = server.retired() => break Ended::Retired,
             () = link.changed() => match link.list().await {
                 Ok(listed) => server.put_offered(listed),
-                Err(why) => tracing::warn!(server = server.name(), why, "an MCP server's tools cannot be listed again"),
+                Err(fault) => {
+                    let why = fault.sentence();
+                    tracing::warn!(server = server.name(), why, "an MCP server's tools cannot be listed again");
+                }
             },
         }
     };

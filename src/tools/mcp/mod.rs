@@ -73,10 +73,30 @@ struct Answer {
     is_error: bool,
 }
 
+/// Why there is no answer, in a sentence for the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fault {
+    /// The server would not, or could not.
+    Refused(String),
+    /// The connection is of no use any more.
+    Broken(String),
+}
+
+impl Fault {
+    fn sentence(self) -> String {
+        match self {
+            Self::Refused(why) | Self::Broken(why) => why,
+        }
+    }
+}
+
+/// What a server lists: name, description and schema of each tool.
+type Listed = Vec<(String, String, Value)>;
+
 /// A connection, whatever it is made of.
 trait Link: Send + Sync {
-    /// Every tool, by the names that the server gives them: name, description, schema.
-    fn list(&self) -> BoxFuture<'static, Result<Vec<(String, String, Value)>, String>>;
+    /// Every tool, by the names that the server gives them.
+    fn list(&self) -> BoxFuture<'static, Result<Listed, Fault>>;
 
     /// Calls a tool. Dropping the future tells the server that nobody wants the answer any more.
     fn call(
@@ -84,7 +104,7 @@ trait Link: Send + Sync {
         tool: String,
         arguments: Map<String, Value>,
         alive: Alive,
-    ) -> BoxFuture<'static, Result<Answer, String>>;
+    ) -> BoxFuture<'static, Result<Answer, Fault>>;
 
     /// Waits until the server says that its tools are others.
     fn changed(&self) -> BoxFuture<'static, ()>;
@@ -142,5 +162,17 @@ impl ToolSource for Source {
         let offered = server.offered();
         let one = offered.iter().find(|one| one.full_name == name)?;
         Some(tool::McpTool::shared(server.clone(), one.clone()))
+    }
+
+    fn expected(&self, name: &str) -> Option<Rc<dyn Tool>> {
+        let (server, tool) = name.split_once(BETWEEN)?;
+        let server = self.0.servers.get(server)?;
+        let unknown = Offered {
+            name: tool.to_owned(),
+            full_name: name.to_owned(),
+            description: String::new(),
+            schema: Value::Object(Map::new()),
+        };
+        Some(tool::McpTool::shared(server.clone(), unknown))
     }
 }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::{BETWEEN, Link, Offered, Reach, ServerSettings};
+use super::{BETWEEN, Link, Listed, Offered, Reach, ServerSettings};
 use crate::domain::canonical::is_hidden;
 
 /// Of one server.
@@ -84,7 +83,7 @@ impl Server {
     }
 
     /// Takes over what the server says of its tools: nothing hidden, nothing endless, no name that a model cannot use.
-    pub fn put_offered(&self, listed: Vec<(String, String, Value)>) {
+    pub fn put_offered(&self, listed: Listed) {
         let mut kept: Vec<Offered> = Vec::new();
         for (name, description, schema) in listed {
             let full_name = format!("{}{BETWEEN}{name}", self.name());
@@ -118,9 +117,13 @@ impl Server {
     /// A call was aborted on it. A program might work on all the same: it is ended with all that it has started, once
     /// the calls of others on it are done, and a new one is started at once.
     pub fn aborted(&self, open: &Open) {
-        if !matches!(self.settings.reach, Reach::Program { kill_on_abort: true, .. }) {
-            return;
+        if matches!(self.settings.reach, Reach::Program { kill_on_abort: true, .. }) {
+            self.retire(open);
         }
+    }
+
+    /// The connection is not used for anything new, and another one is made.
+    pub fn retire(&self, open: &Open) {
         let current = |now: &mut Option<Open>| {
             let same = now.as_ref().is_some_and(|known| Arc::ptr_eq(&known.link, &open.link));
             if same {

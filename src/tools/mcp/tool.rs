@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
-use super::Offered;
 use super::server::{Open, Server};
+use super::{Fault, Offered};
 use crate::domain::canonical;
 use crate::domain::generation::ToolSpec;
 use crate::domain::ids::OrganizationId;
@@ -88,6 +88,7 @@ impl Tool for McpTool {
     }
 
     fn run(&self, input: Value, context: ToolContext) -> LocalBoxFuture<'static, ToolOutcome> {
+        let full_name = self.offered.full_name.clone();
         let (server, tool, serves) =
             (self.server.clone(), self.offered.name.clone(), self.serves(&context.organization));
         async move {
@@ -101,6 +102,9 @@ impl Tool for McpTool {
                 Ok(open) => open,
                 Err(why) => return ToolOutcome::failed(why),
             };
+            if !server.offered().iter().any(|one| one.full_name == full_name) {
+                return ToolOutcome::failed(format!("no such tool: {full_name}"));
+            }
             let _under_way = open.begin();
             let mut watched = Watched { server, open: open.clone(), answered: false };
             let answer = open.link.call(tool, arguments, context.alive).await;
@@ -108,7 +112,12 @@ impl Tool for McpTool {
             match answer {
                 Ok(answer) if answer.is_error => ToolOutcome::failed(answer.text),
                 Ok(answer) => ToolOutcome::done(answer.text),
-                Err(why) => ToolOutcome::failed(why),
+                Err(fault) => {
+                    if matches!(fault, Fault::Broken(_)) {
+                        watched.server.retire(&open);
+                    }
+                    ToolOutcome::failed(fault.sentence())
+                }
             }
         }
         .boxed_local()

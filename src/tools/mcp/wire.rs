@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::process::Group;
-use super::{Answer, Link, Reach, ServerSettings};
+use super::{Answer, Fault, Link, Listed, Reach, ServerSettings};
 use crate::tools::Alive;
 
 /// One message of a server. What is longer is dropped, and its call ends by its time limit.
@@ -129,11 +129,13 @@ async fn of_url(
     served.map_err(|error| format!("it does not shake hands: {error}"))
 }
 
-fn sentence(error: &ServiceError) -> String {
+fn fault(error: &ServiceError) -> Fault {
     match error {
-        ServiceError::McpError(said) => format!("the server refused: {}", said.message),
-        ServiceError::TransportClosed | ServiceError::TransportSend(_) => "the connection to the server broke".into(),
-        _ => "the server did not answer as it should".into(),
+        ServiceError::McpError(said) => Fault::Refused(format!("the server refused: {}", said.message)),
+        ServiceError::TransportClosed | ServiceError::TransportSend(_) => {
+            Fault::Broken("the connection to the server broke".into())
+        }
+        _ => Fault::Refused("the server did not answer as it should".into()),
     }
 }
 
@@ -163,13 +165,13 @@ impl Drop for Sent {
 }
 
 impl Link for Connection {
-    fn list(&self) -> BoxFuture<'static, Result<Vec<(String, String, Value)>, String>> {
+    fn list(&self) -> BoxFuture<'static, Result<Listed, Fault>> {
         let peer = self.peer.clone();
         async move {
             let (mut listed, mut cursor) = (Vec::new(), None);
             for _ in 0..PAGES {
                 let page = PaginatedRequestParams::default().with_cursor(cursor);
-                let page = peer.list_tools(Some(page)).await.map_err(|error| sentence(&error))?;
+                let page = peer.list_tools(Some(page)).await.map_err(|error| fault(&error))?;
                 listed.extend(page.tools.into_iter().map(|tool| {
                     let schema = Value::Object((*tool.input_schema).clone());
                     (tool.name.into_owned(), tool.description.unwrap_or_default().into_owned(), schema)
@@ -189,19 +191,19 @@ impl Link for Connection {
         tool: String,
         arguments: Map<String, Value>,
         alive: Alive,
-    ) -> BoxFuture<'static, Result<Answer, String>> {
+    ) -> BoxFuture<'static, Result<Answer, Fault>> {
         let (peer, signs) = (self.peer.clone(), self.signs.clone());
         async move {
             let params = CallToolRequestParams::new(tool).with_arguments(arguments);
             let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
             let handle = peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await;
-            let handle = handle.map_err(|error| sentence(&error))?;
+            let handle = handle.map_err(|error| fault(&error))?;
             let token = handle.progress_token.clone();
             signs.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), alive);
             let mut sent = Sent { handle: Some(handle), signs, token };
-            match sent.answer().await.map_err(|error| sentence(&error))? {
+            match sent.answer().await.map_err(|error| fault(&error))? {
                 ServerResult::CallToolResult(result) => Ok(answer(result)),
-                _ => Err("the server wants more than a call may give".to_owned()),
+                _ => Err(Fault::Refused("the server wants more than a call may give".to_owned())),
             }
         }
         .boxed()

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::mcp::{self, agent, model, noted, ready, reference, rogue, tool_turn, until_dead};
-use crate::support::upstream::{conversation, openai};
+use crate::support::mock_http::MockHttp;
+use crate::support::upstream::{answers, asks, calls, conversation, openai};
 use crate::support::{Client, Hub, HubOptions, run};
 
 /// Case 78. What a name resolves to, and redirects, are tried in the tool's own tests.
@@ -153,9 +154,15 @@ fn a_tool_that_an_agent_is_not_offered_does_not_run() {
     });
 }
 
+/// A model that calls `tool`, never hears of it again, and in the next turn has `said` echoed.
+async fn cut_short(tool: &str, said: &str) -> MockHttp {
+    let echo = calls(0, "d", "rogue__echo", &json!({ "text": said }).to_string());
+    MockHttp::start([asks(&calls(0, "c", tool, "{}")), asks(&echo), answers("I see.")]).await
+}
+
 /// A call of `tool` that never ends, aborted; the rest of its program with it.
 async fn aborted(tool: &str) {
-    let model = model(&[(tool, json!({})), ("rogue__echo", json!({"text": "again"}))]).await;
+    let model = cut_short(tool, "again").await;
     let notes = tempfile::tempdir().expect("a folder");
     let options = openai(&model).config(&rogue(notes.path())).config(&agent("rogue__*", "allow"));
     let (hub, mut alice, session) = ready(options).await;
@@ -189,7 +196,7 @@ fn a_gigabyte_of_output_is_not_kept() {
 #[test]
 fn a_server_that_is_not_to_be_ended_is_told() {
     run(async {
-        let model = model(&[("rogue__hang", json!({})), ("rogue__echo", json!({"text": "still here"}))]).await;
+        let model = cut_short("rogue__hang", "still here").await;
         let notes = tempfile::tempdir().expect("a folder");
         let options = openai(&model)
             .config(&rogue(notes.path()))

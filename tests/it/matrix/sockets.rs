@@ -50,6 +50,7 @@ fn params(method: &str, target: &Target, subject: &Subject) -> Value {
         "tools.approve" => json!({"requestId": request}),
         "tools.reject" => json!({"toolCallId": call}),
         "channels.presence" | "channels.history" => json!({"channel": format!("user:{}", subject.user)}),
+        "approvals.revoke" => json!({"ruleId": "rule_01930000000070008000000000000000"}),
         _ => json!({"sessionId": session}),
     }
 }

@@ -88,6 +88,9 @@ pub async fn knows(hub: &Hub, times: usize) {
 
 /// Says something, answers the question yes where there is one, and gives the tool's output and whether it is an error.
 pub async fn tool_turn(client: &mut Client, session: &str) -> (String, bool) {
+    // Of turns before this one nothing is heard any more.
+    client.until_pong().await;
+    client.take_waiting();
     client.say(session, "do it").await;
     loop {
         let frame = client.find(|f| f["type"] == "event").await;

@@ -122,7 +122,7 @@ proptest! {
     fn each_question_has_one_outcome_and_nothing_ungranted_runs(
         calls in 1usize..4,
         runs_alone in any::<bool>(),
-        steps in prop::collection::vec(step(), 1..24),
+        steps in prop::collection::vec(step(), 1..16),
     ) {
         let mut d = Driver::new();
         let turn = d.send("a");
