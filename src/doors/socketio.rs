@@ -3,8 +3,10 @@
 use serde_json::value::RawValue;
 
 use crate::domain::alias::SessionName;
+use crate::domain::channel::Channel;
 use crate::domain::command::{Command, NewMessage, Reply, SessionCommand};
 use crate::domain::hub::DialectId;
+use crate::domain::principal::Principal;
 use crate::error::Fault;
 use crate::framing::Frame;
 
@@ -50,6 +52,18 @@ pub trait Namespace: Sync {
 
     /// The door's own error event.
     fn refused(&self, event: &str, data: Option<&RawValue>, named: Option<&str>, fault: &Fault) -> Vec<Frame>;
+
+    /// Whether all who watch the conversation hear from its channel what `answered` says. Whoever watched it already
+    /// when it asked is then not answered a second time.
+    fn heard(&self, _event: &str, _reply: &Reply) -> bool {
+        false
+    }
+
+    /// Channels that whoever connects listens to besides the conversations it sends to, in the same dialect and
+    /// without a position.
+    fn channels(&self, _principal: &Principal) -> Vec<Channel> {
+        Vec::new()
+    }
 }
 
 /// The table of namespaces.
