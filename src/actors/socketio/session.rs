@@ -24,7 +24,7 @@ use crate::doors::engine::{Misuse, Polled, Visitor};
 use crate::error::close;
 use crate::framing::{Frame, socketio as wire};
 use crate::limits::{FrameBucket, Limits, Pace};
-use crate::transport::{Close, Socket};
+use crate::transport::Close;
 
 /// How long a session may be without a namespace, and a new transport without being used.
 pub(super) const ALONE: Duration = Duration::from_secs(10);
