@@ -8,10 +8,12 @@ use std::time::Instant;
 use actix_web::http::Method;
 use actix_web::http::header;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
+use schemars::JsonSchema;
 
 use super::described::Described;
 use super::endpoint::{Endpoint, row};
 use super::limit::{known, shows_credential};
+use super::request::{Kind, Parameter, parameter};
 use super::{Edge, Refusal, RequestId};
 use crate::auth::{Authenticator, Head, Route};
 use crate::domain::hub::LocalFuture;
@@ -23,12 +25,43 @@ use crate::limits::{Limits, Stranger};
 
 pub(super) const ENDPOINTS: [Endpoint; 2] = [
     row(Method::GET, PATH, Operation::SocketIo, || web::to(poll)).described(|| {
-        Described::new("Socket.IO: begin a session of Engine.IO 4, or wait for its packets").gives_text(200, TEXT)
+        Described::new("Socket.IO: begin a session of Engine.IO 4, or wait for its packets")
+            .query::<SessionQuery>(&QUERY)
+            .gives_text(200, TEXT)
+            .gives::<EngineError>(400)
     }),
     row(Method::POST, PATH, Operation::SocketIo, || web::to(post)).described(|| {
-        Described::new("Socket.IO: send packets to a session of Engine.IO 4").gives_text(200, "text/html")
+        Described::new("Socket.IO: send packets to a session of Engine.IO 4")
+            .query::<SessionQuery>(&QUERY)
+            .gives_text(200, "text/html")
+            .gives::<EngineError>(400)
+            .gives_text(413, "application/json")
     }),
 ];
+
+static QUERY: [Parameter; 3] =
+    [parameter("EIO", Kind::Text), parameter("transport", Kind::Text), parameter("sid", Kind::Text)];
+
+/// What is said of the query in the OpenAPI document.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // read by its schema alone
+struct SessionQuery {
+    /// The version of Engine.IO: 4.
+    #[serde(rename = "EIO")]
+    eio: String,
+    /// Here `polling`.
+    transport: String,
+    /// The session; without it a new one is begun.
+    sid: Option<String>,
+}
+
+/// In the words of the stock server.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // read by its schema alone
+struct EngineError {
+    code: u8,
+    message: String,
+}
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 

@@ -39,6 +39,8 @@ pub struct Done {
     pub conversation: Option<Found>,
     /// What the client calls the conversation that it named, found or not.
     pub named: Option<String>,
+    /// It was watched before.
+    pub watched: bool,
     pub result: Result<Reply, Fault>,
 }
 
@@ -47,6 +49,7 @@ pub struct Done {
 pub struct Found {
     pub id: ConversationId,
     pub alias: Option<String>,
+    watched: bool,
 }
 
 impl Errand {
@@ -61,9 +64,10 @@ impl Errand {
         };
         let mut conversation = None;
         let result = self.carry_out(&mut conversation).await;
-        let found = |Found { id, alias }: &Found| alias.clone().unwrap_or_else(|| id.to_string());
+        let found = |Found { id, alias, .. }: &Found| alias.clone().unwrap_or_else(|| id.to_string());
         let named = conversation.as_ref().map(found).or(named);
-        Done { conversation, named, result }
+        let watched = conversation.as_ref().is_some_and(|found: &Found| found.watched);
+        Done { conversation, named, watched, result }
     }
 
     async fn carry_out(self, found: &mut Option<Found>) -> Result<Reply, Fault> {
@@ -76,6 +80,7 @@ impl Errand {
             Ask::Hub(command) => hub.call(caller, command),
             Ask::Session { target, command } => {
                 let id = resolve(&kit, &caller, target, found).await?;
+                note(&caller, connection, namespace, found);
                 hub.call(caller, Command::Session(id.into(), command))
             }
             Ask::Send { target, before, message } => {
@@ -118,8 +123,16 @@ async fn resolve(
         }
         Target::Given(command) => made(kit.hub.call(caller.clone(), *command).await?)?,
     };
-    *found = Some(Found { id, alias: alias.map(|alias| alias.to_string()) });
+    *found = Some(Found { id, alias: alias.map(|alias| alias.to_string()), watched: false });
     Ok(id)
+}
+
+/// Notes whether the conversation is watched already.
+fn note(caller: &Caller, connection: ConnectionNumber, namespace: &dyn Namespace, found: &mut Option<Found>) {
+    if let Some(found) = found {
+        let (organization, channel) = (&caller.principal.organization, Channel::Session(found.id));
+        found.watched = fanout::is_listening(connection, organization, &channel, namespace.dialect());
+    }
 }
 
 /// Watches a conversation, where that is not done already.

@@ -79,7 +79,10 @@ impl Line {
                 last.for_each(|frame| polling.add(frame.payload_bytes()));
                 polling.add(wire::CLOSE);
                 polling.flush();
-                polling.posted = None;
+                // It was read up to here: what ends the session may have been in it.
+                if let Some(Posted { answer, .. }) = polling.posted.take() {
+                    let _ = answer.send(Polled::Taken);
+                }
             }
             Self::Socket(socket) => {
                 for frame in last {

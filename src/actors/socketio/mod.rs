@@ -7,6 +7,7 @@
 mod errand;
 mod line;
 mod packets;
+mod probe;
 mod recovery;
 mod session;
 mod space;
@@ -148,7 +149,7 @@ impl EngineKit {
         let room = entry.state.clone();
         Ok(Opener::on(entry.worker, move |socket: Socket| {
             socket.outbound.set_frame_bytes(room.room.load(Ordering::Relaxed));
-            session::hand_over(&entry.address, socket);
+            probe::hand_over(&entry.address, socket);
         }))
     }
 }

@@ -178,7 +178,8 @@ impl SessionActor {
         let done = actix_rt::spawn(Box::pin(errand.run()));
         context.spawn(done.into_actor(self).map(move |done, actor, _| {
             actor.underway -= 1;
-            let fell_over = |_| Done { conversation: None, named: None, result: Err(Fault::plain(Code::Internal)) };
+            let failed = || Err(Fault::plain(Code::Internal));
+            let fell_over = |_| Done { conversation: None, named: None, watched: false, result: failed() };
             actor.answer(connection, &asked, done.unwrap_or_else(fell_over));
             actor.nudge();
         }));
@@ -199,6 +200,9 @@ impl SessionActor {
         };
         let namespace = space.namespace;
         self.acknowledge(index, asked, done.named.as_deref(), None);
+        if done.watched && namespace.heard(&asked.event, &reply) {
+            return;
+        }
         let frames = namespace.answered(&asked.event, asked.data.as_deref(), done.named.as_deref(), &reply);
         if asked.holds {
             return frames.into_iter().for_each(|frame| self.say(frame));

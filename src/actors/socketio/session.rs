@@ -1,7 +1,6 @@
 //! The actor of one session: what comes in is read packet by packet, what goes out is taken from the queues while the
 //! transport takes it.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +15,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-use super::line::{Incoming, Line, has_too_many, poll_socket};
+use super::line::{Incoming, Line, has_too_many};
+use super::probe::Probe;
 use super::space::{Next, Space};
 use super::{EngineKit, STRANGERS_BYTES, State};
 use crate::domain::ids::{OrganizationId, UserId};
@@ -24,10 +24,10 @@ use crate::doors::engine::{Misuse, Polled, Visitor};
 use crate::error::close;
 use crate::framing::{Frame, socketio as wire};
 use crate::limits::{FrameBucket, Limits, Pace};
-use crate::transport::{Close, Socket};
+use crate::transport::Close;
 
 /// How long a session may be without a namespace, and a new transport without being used.
-const ALONE: Duration = Duration::from_secs(10);
+pub(super) const ALONE: Duration = Duration::from_secs(10);
 
 /// How often a session whose socket takes no more looks.
 const LOOK: Duration = Duration::from_millis(5);
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 64;
 /// To come again in a moment. No DISCONNECT: the stock client would stay away after one.
 pub const RESTART: Close = Close::new(close::RESTARTING, "come back in a moment");
 const SILENT: Close = Close::new(close::RESTARTING, "no answer to a ping");
-const ENDED: Close = Close::new(1000, "");
+pub(super) const ENDED: Close = Close::new(1000, "");
 
 /// A letter to a session, from whichever worker.
 #[derive(Message)]
@@ -61,37 +61,13 @@ pub enum Letter {
     },
 }
 
-thread_local! {
-    /// Sockets between their opener and their session: they cannot be in a letter.
-    static ARRIVED: RefCell<ahash::AHashMap<u64, Socket>> = RefCell::default();
-}
-
-/// Gives a socket that has come to this worker to its session.
-pub fn hand_over(session: &Addr<SessionActor>, socket: Socket) {
-    let id = socket.outbound.id().0;
-    if !session.connected() {
-        socket.outbound.close(ENDED);
-        return;
-    }
-    ARRIVED.with_borrow_mut(|arrived| arrived.insert(id, socket));
-    session.do_send(Letter::Socket(id));
-}
-
-/// A socket that may take the place of the polls.
-struct Probe {
-    socket: Socket,
-    /// The client has asked whether it reaches the session.
-    asked: bool,
-    until: Instant,
-}
-
 pub struct SessionActor {
     pub(super) kit: Rc<EngineKit>,
     sid: Arc<str>,
     pub(super) visitor: Visitor,
     pub(super) line: Line,
-    probe: Option<Probe>,
-    state: Arc<State>,
+    pub(super) probe: Option<Probe>,
+    pub(super) state: Arc<State>,
     /// What goes out before anything of a namespace's queue.
     direct: VecDeque<Frame>,
     direct_bytes: usize,
@@ -294,42 +270,6 @@ impl SessionActor {
         true
     }
 
-    fn read_probe(&mut self, task: &mut Task<'_>) {
-        while let Some(probe) = &mut self.probe {
-            let Poll::Ready(incoming) = poll_socket(&mut probe.socket, task) else { return };
-            let packet = match incoming {
-                Incoming::Text(text) => wire::engine(text).ok(),
-                Incoming::Control => continue,
-                _ => None,
-            };
-            match packet {
-                Some(wire::Engine::Probe) if !probe.asked => {
-                    probe.asked = true;
-                    probe.socket.outbound.push(&Frame::text(wire::PROBED));
-                }
-                Some(wire::Engine::Upgrade) if probe.asked => return self.upgrade(),
-                _ => {
-                    if let Some(probe) = self.probe.take() {
-                        probe.socket.outbound.close(ENDED);
-                    }
-                }
-            }
-        }
-    }
-
-    /// From here on the socket is the transport.
-    fn upgrade(&mut self) {
-        let Some(probe) = self.probe.take() else { return };
-        if let Line::Polled(polling) = &mut self.line {
-            // The client waits for its last poll before it asks for this: there is none but of somebody who does not.
-            polling.add(wire::NOOP);
-            polling.flush();
-        }
-        self.state.has_socket.store(true, Ordering::Relaxed);
-        self.line = Line::Socket(probe.socket);
-        self.nudge();
-    }
-
     fn write(&mut self, task: &mut Task<'_>) {
         while !self.over && self.takes_more(task) {
             let Some(frame) = self.next_frame(task) else { break };
@@ -492,14 +432,7 @@ impl Handler<Letter> for SessionActor {
             Letter::Post { payload, answer } if !self.over => self.posted(payload, answer),
             // Their senders are told by the loss of the answer.
             Letter::Poll { .. } | Letter::Post { .. } => {}
-            Letter::Socket(id) => {
-                let Some(socket) = ARRIVED.with_borrow_mut(|arrived| arrived.remove(&id)) else { return };
-                if self.over || !self.line.is_polled() || self.probe.is_some() {
-                    socket.outbound.close(ENDED);
-                    return;
-                }
-                self.probe = Some(Probe { socket, asked: false, until: Instant::now() + ALONE });
-            }
+            Letter::Socket(id) => self.arrived(id),
             Letter::Release { pid, owner, answer } => {
                 self.released(&pid, &owner);
                 let _ = answer.send(());

@@ -189,7 +189,8 @@ pub struct Joined {
     pub first: Vec<Frame>,
 }
 
-/// Connects to a namespace: by the credential shown here, else by that of the session.
+/// Connects to a namespace: by the credential shown here, else by that of the session. `places`: those that the session
+/// has already, with whose they are.
 ///
 /// # Errors
 /// What refuses the credential; `rate_limited` where the user has no place left.
@@ -213,47 +214,24 @@ pub async fn join(
     let origin = format!("/socket.io{} from {}", namespace.path(), visitor.address);
     let request_id = format!("{}{}", visitor.request_id, namespace.path().replace('/', "-"));
     let mut caller = Caller { principal, request_id, origin: origin.into(), address: Some(visitor.address) };
-    let mut queue = Queue::open(&kit, &visitor, &caller)?;
+    let queue = Queue::open(&kit, &visitor, &caller)?;
     // What was taken back between the credential's look and here was told to those who were there.
     caller.principal = Arc::new((kit.confirm)(caller.principal.clone()).await?);
     let back = match &auth.pid {
         Some(pid) => come_back(&kit, &caller, namespace, (pid, auth.offset.as_deref()), &queue).await,
         None => Ok(None),
     };
-    let (sid, pid) = (new_id()?, new_id()?);
-    let space = |queue, kept: Option<Kept>| {
-        let kept = kept.unwrap_or_else(|| Kept {
-            pid,
-            early: VecDeque::new(),
-            parked: Parked {
-                namespace: namespace.path(),
-                sid,
-                principal: caller.principal.clone(),
-                written: Written::default(),
-                names: HashMap::new(),
-            },
-        });
-        Space {
-            namespace,
-            caller: caller.clone(),
-            sid: kept.parked.sid,
-            pid: kept.pid,
-            queue,
-            held: 0,
-            place: place.clone(),
-            early: kept.early,
-            written: kept.parked.written,
-            names: kept.parked.names,
-            requests: 0,
+    let queue = match back {
+        Ok(Some(kept)) => {
+            listen(&kit, &caller, namespace, &queue).await?;
+            return Ok(Joined { space: kept.space(namespace, caller, queue, place), first: Vec::new() });
         }
-    };
-    match back {
-        Ok(Some(kept)) => return Ok(Joined { space: space(queue, Some(kept)), first: Vec::new() }),
-        Ok(None) => {}
+        Ok(None) => queue,
         // What was listened to meanwhile is not: the client begins anew.
-        Err(Gone) => queue = Queue::open(&kit, &visitor, &caller)?,
-    }
-    let mut space = space(queue, None);
+        Err(Gone) => Queue::open(&kit, &visitor, &caller)?,
+    };
+    listen(&kit, &caller, namespace, &queue).await?;
+    let mut space = Kept::nothing(namespace, &caller)?.space(namespace, caller, queue, place);
     let first = match namespace.on_connect() {
         Some(command) => {
             let reply = kit.connection.hub.call(space.next_caller(), command).await?;
@@ -264,11 +242,39 @@ pub async fn join(
     Ok(Joined { space, first })
 }
 
+/// Listens to what everybody in a namespace hears.
+async fn listen(kit: &EngineKit, caller: &Caller, namespace: &dyn Namespace, queue: &Queue) -> Result<(), Fault> {
+    for channel in namespace.channels(&caller.principal) {
+        let listen = Listen { channel, since: None, greeted: false, dialect: namespace.dialect() };
+        kit.connection.hub.listen(caller.clone(), queue.reader.id().0, listen).await?;
+    }
+    Ok(())
+}
+
 /// What a client found again.
 struct Kept {
     pid: Arc<str>,
     parked: Parked,
     early: VecDeque<Frame>,
+}
+
+impl Kept {
+    /// What there is for who comes for the first time.
+    fn nothing(namespace: &dyn Namespace, caller: &Caller) -> Result<Self, Fault> {
+        let parked = Parked {
+            namespace: namespace.path(),
+            sid: new_id()?,
+            principal: caller.principal.clone(),
+            written: Written::default(),
+            names: HashMap::new(),
+        };
+        Ok(Self { pid: new_id()?, parked, early: VecDeque::new() })
+    }
+
+    fn space(self, namespace: &'static dyn Namespace, caller: Caller, queue: Queue, place: Option<Rc<Place>>) -> Space {
+        let Self { pid, parked: Parked { sid, written, names, .. }, early } = self;
+        Space { namespace, caller, sid, pid, queue, held: 0, place, early, written, names, requests: 0 }
+    }
 }
 
 /// Something of it is lost.

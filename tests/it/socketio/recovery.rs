@@ -63,7 +63,7 @@ fn a_cut_in_mid_answer_loses_nothing_and_repeats_nothing() {
             let (mut watcher, conversation) = witness(&hub, &token).await;
             let mut wired = Wired::open(&hub.address).await;
             let first = wired.connect("/ai", json!({"token": token})).await;
-            wired.send(&chat("long 600", &conversation)).await;
+            wired.send(&chat("slow long 200", &conversation)).await;
             let mut heard = Vec::new();
             let mut wired = wired;
             // Cut again and again; what is still on its way then is lost with the connection.
@@ -90,8 +90,8 @@ fn two_conversations_go_on_each_where_it_was_cut() {
         let (mut other, second) = witness(&hub, &token).await;
         let mut wired = Wired::open(&hub.address).await;
         let told = wired.connect("/ai", json!({"token": token})).await;
-        wired.send(&chat("long 300", &first)).await;
-        wired.send(&chat("long 301", &second)).await;
+        wired.send(&chat("slow long 100", &first)).await;
+        wired.send(&chat("slow long 101", &second)).await;
         let mut heard = some(&mut wired, 40).await;
         let (_, offset) = deltas(&heard).pop().expect("a place");
         wired.drop_it();
@@ -128,7 +128,7 @@ fn the_old_transport_need_not_be_gone_for_the_new_one_to_take_over() {
         let token = hub.token("ann", "acme", "member");
         let mut old = Wired::open(&hub.address).await;
         let told = old.connect("/ai", json!({"token": token})).await;
-        old.send("42/ai,1[\"chat\",{\"message\":\"long 200\"}]").await;
+        old.send("42/ai,1[\"chat\",{\"message\":\"slow long 100\"}]").await;
         let mut heard = some(&mut old, 10).await;
         let (_, offset) = deltas(&heard).pop().expect("a place");
         let mut again = back(&hub, &token, &told["pid"], Some(&offset)).await;
@@ -139,7 +139,7 @@ fn the_old_transport_need_not_be_gone_for_the_new_one_to_take_over() {
 
         let mut session = Polled::open(&hub.address, &[]).await;
         let told = session.connect("/ai", &token).await;
-        session.post("42/ai,1[\"chat\",{\"message\":\"long 200\"}]").await;
+        session.post("42/ai,1[\"chat\",{\"message\":\"slow long 100\"}]").await;
         let mut heard = vec![session.find("42/ai,[\"text_delta\"").await];
         session.post("1").await;
         let (_, offset) = deltas(&heard).pop().expect("a place");
