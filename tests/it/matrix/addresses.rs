@@ -152,7 +152,7 @@ GET|HEAD /page/sidebar.js      200 page     -
 GET|HEAD /page/thread.js       200 page     -
 GET|HEAD /page/tool.js         200 page     -
 POST     /sign-out             204 sign_out -
-GET|POST /socket.io/                                      -       socketio         -
+GET|POST /socket.io/                                      400     socketio         -
 "#;
 
 /// Operation, code and words of what whoever may ask is refused for another reason: what the probe leaves out, what is
@@ -173,6 +173,12 @@ const OTHERWISE: &[(&str, &str, &str)] = &[
     ("password.set", "bad_request", "password: must have at least 12 characters"),
     ("admin.tokens.revoke", "bad_request", "tokenId: either tokenId or token must be there"),
     ("admin.users.create", "conflict", "a user of that id exists"),
+    ("sessions.list", "bad_request", "q: must be there"),
+    ("skills.execute", "not_found", "no such skill"),
+    ("actions.preview", "not_found", "no such action"),
+    ("actions.execute", "not_found", "no such action"),
+    ("actions.undo", "not_found", "no such action"),
+    ("approvals.revoke", "not_found", "no such rule"),
 ];
 
 /// Whose thing an address names.

@@ -57,10 +57,15 @@ fn params(method: &str, target: &Target, subject: &Subject) -> Value {
 
 /// Method, code and words where the conversations of this walk leave nothing to do: their turn waits. Whoever may ask
 /// is answered just that.
-const NOTHING_TO_DO: [(&str, &str, &str); 3] = [
+const NOTHING_TO_DO: [(&str, &str, &str); 8] = [
     ("messages.stop", "conflict", "no turn is running"),
     ("messages.abort", "conflict", "no turn is running"),
     ("messages.retry", "busy", "a turn is running"),
+    ("skills.execute", "not_found", "no such skill"),
+    ("actions.preview", "not_found", "no such action"),
+    ("actions.execute", "not_found", "no such action"),
+    ("actions.undo", "not_found", "no such action"),
+    ("approvals.revoke", "not_found", "no such rule"),
 ];
 
 /// Whether a response is exactly what is wanted.
