@@ -230,6 +230,11 @@ async fn catalog(walk: &mut Walk, session: &str) {
     assert_eq!(agents.items, [agent]);
     let models: w::Page<w::Model> = walk.call("models.list", json!({})).await;
     assert_eq!((models.items[0].id.as_str(), models.items[0].provider.as_str()), ("demo", "demo"));
+    let manifest: w::CommandManifest = walk.call("commands.list", json!({})).await;
+    assert_eq!(manifest.commands[0].name, "model");
+    let help = json!({"sessionId": session, "command": "/help", "args": "status"});
+    let result: w::CommandResult = walk.call("commands.execute", help).await;
+    assert!(result.success && result.message.starts_with("/status: "), "{result:?}");
     let channel = json!({"channel": format!("session:{session}")});
     let presence: w::Presence = walk.call("channels.presence", channel.clone()).await;
     assert_eq!((presence.count, presence.users), (1, Some(vec!["alice".to_owned()])));
