@@ -1,5 +1,89 @@
 // The native wire of Switchboard. Made from crates/protocol by its own test: do not edit.
 
+/**
+ * Something that can be done.
+ */
+export type Action = { id: string, name: string, description: string, category: string,
+/**
+ * Whether it is only shown, unless `skipPreview` says that the caller has seen it.
+ */
+requiresPreview: boolean,
+/**
+ * JSON Schema of the input.
+ */
+inputSchema: JsonValue,
+/**
+ * Kinds of things it is done to; empty: nothing in particular.
+ */
+entityTypes: Array<string>,
+/**
+ * Seconds in which it can be undone; absent: it cannot.
+ */
+undoSeconds?: number, };
+
+export type ActionExecute = { actionId: string,
+/**
+ * As the action's schema wants it; `{}` where it is left out.
+ */
+input?: JsonValue, entityType?: string, entityId?: string,
+/**
+ * The caller has seen what it does.
+ */
+skipPreview?: boolean, idempotencyKey?: string, };
+
+export type ActionList = {
+/**
+ * Only those for things of this kind.
+ */
+entityType?: string, };
+
+export type ActionOutcome = { status: ActionStatus, preview?: ActionPreview,
+/**
+ * The record of what was done.
+ */
+executionId?: string, result?: JsonValue, error?: string,
+/**
+ * Until when it can be undone.
+ */
+undoUntil?: string, };
+
+/**
+ * What an action would do.
+ */
+export type ActionPreview = { actionId: string, name: string,
+/**
+ * One line for a human.
+ */
+summary: string, risks: Array<string>, input: JsonValue, entityType?: string, entityId?: string,
+/**
+ * The request as it would be sent: method, address and body, without secrets.
+ */
+request?: JsonValue,
+/**
+ * What the action itself says about it.
+ */
+details?: JsonValue, };
+
+export type ActionStatus = "preview_required" | "pending" | "executing" | "completed" | "failed" | "undone" | "unknown";
+
+export type ActionTarget = { actionId: string,
+/**
+ * As the action's schema wants it; `{}` where it is left out.
+ */
+input?: JsonValue, entityType?: string, entityId?: string, };
+
+export type ActionUndo = { actionId: string, entityType?: string, entityId?: string,
+/**
+ * The execution meant; without it the latest on that entity that can still be undone.
+ */
+executionId?: string, };
+
+export type ActionUndone = { success: boolean,
+/**
+ * Which execution was undone.
+ */
+executionId: string, };
+
 export type Agent = { id: string, description: string, provider: string, model: string, tools: Array<string>, default: boolean, };
 
 export type AgentGet = { agent: string, };
@@ -383,6 +467,34 @@ export type SessionUpdated = { session: Session, deleted?: boolean, };
 export type SessionsSnapshot = { sessions: Array<Session>, };
 
 /**
+ * Something a model can do in one answer.
+ */
+export type Skill = { id: string, name: string, description: string, scope: string,
+/**
+ * JSON Schema of the input.
+ */
+inputSchema: JsonValue,
+/**
+ * JSON Schema of the output; without it the output is a text.
+ */
+outputSchema?: JsonValue, };
+
+export type SkillExecute = { skillId: string,
+/**
+ * As the skill's schema wants it; `{}` where it is left out.
+ */
+input?: JsonValue, entityType?: string, entityId?: string, idempotencyKey?: string, };
+
+/**
+ * A skill's one answer.
+ */
+export type SkillResult = { skillId: string,
+/**
+ * A text, or what the skill's output schema says.
+ */
+output: JsonValue, usage: Usage, provider: string, model: string, };
+
+/**
  * By the kind of the channel.
  */
 export type Snapshot = SessionSnapshot | UserSnapshot | SessionsSnapshot;
@@ -591,6 +703,12 @@ export interface Methods {
   "channels.presence": { params: ChannelGet; result: Presence };
   "channels.history": { params: ChannelHistory; result: ChannelEvents };
   "usage.get": { params: UsageGet; result: UsageReport };
+  "skills.list": { params: Empty; result: Page<Skill> };
+  "skills.execute": { params: SkillExecute; result: SkillResult };
+  "actions.list": { params: ActionList; result: Page<Action> };
+  "actions.preview": { params: ActionTarget; result: ActionPreview };
+  "actions.execute": { params: ActionExecute; result: ActionOutcome };
+  "actions.undo": { params: ActionUndo; result: ActionUndone };
 }
 
 /** The `data` of each event that has a defined shape. */
