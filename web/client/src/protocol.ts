@@ -103,7 +103,19 @@ export type ApprovalDetails = { tool: string, summary: string, risks: Array<stri
 /**
  * The exact arguments, whole.
  */
-input: JsonValue, };
+input: JsonValue,
+/**
+ * The same as canonical JSON: one spelling, and what would not be seen is escaped.
+ */
+arguments: string,
+/**
+ * SHA-256 of the tool's name, a line break and `arguments`, in hexadecimal: what an answer is bound to.
+ */
+digest: string,
+/**
+ * How an answer may be kept; empty: not at all.
+ */
+remember: Array<RuleScope>, };
 
 export type ApprovalList = { sessionId?: string, cursor?: string, limit?: number, };
 
@@ -123,9 +135,26 @@ export type ApprovalResolved = { requestId: string, sessionId: string, toolCallI
 
 export type ApprovalResponse = { requestId: string, approved: boolean, reason?: string,
 /**
- * Keep the answer as a rule; takes effect where rules are offered.
+ * Keep the answer as a rule, for the very same arguments.
  */
 remember?: boolean, };
+
+/**
+ * An answer that is kept: it decides the next such call in a turn of its user with that agent.
+ */
+export type ApprovalRule = { id: string, agent: string, tool: string, scope: RuleScope, approved: boolean,
+/**
+ * The arguments that were seen when it was made; all that counts where the scope is `arguments`.
+ */
+input: JsonValue,
+/**
+ * The same as canonical JSON.
+ */
+arguments: string, digest: string,
+/**
+ * The question that was answered.
+ */
+requestId: string, createdAt: string, };
 
 export type ApprovalState = "pending" | "approved" | "denied" | "expired" | "cancelled";
 
@@ -428,6 +457,13 @@ export type Response = { id: string, result?: JsonValue, error?: ErrorBody, };
 
 export type Role = "user" | "assistant";
 
+export type RuleRevoke = { ruleId: string, };
+
+/**
+ * How far an answer that is kept reaches: the very same arguments, or whatever they are.
+ */
+export type RuleScope = "arguments" | "tool";
+
 /**
  * Why a model answers.
  */
@@ -662,12 +698,24 @@ export type ToolCallState = "requested" | "awaiting" | "approved" | "executing" 
 /**
  * `applied` is false where somebody was first; the rest tells what holds.
  */
-export type ToolDecided = { requestId: string, applied: boolean, approved: boolean, state: ApprovalState, by?: string, };
+export type ToolDecided = { requestId: string, applied: boolean, approved: boolean, state: ApprovalState, by?: string,
+/**
+ * The rule that this answer was kept as.
+ */
+ruleId?: string, };
 
 /**
  * Names the approval by `requestId`, or by `toolCallId`.
  */
-export type ToolDecision = { sessionId?: string, requestId?: string, toolCallId?: string, reason?: string, remember?: boolean, };
+export type ToolDecision = { sessionId?: string, requestId?: string, toolCallId?: string, reason?: string, remember?: boolean,
+/**
+ * How far that rule reaches: `arguments` by default.
+ */
+scope?: RuleScope,
+/**
+ * Of the question as it was seen: refused with `conflict` where it is another.
+ */
+digest?: string, };
 
 export type ToolPolicy = "allow" | "ask" | "deny";
 
@@ -793,6 +841,8 @@ export interface Methods {
   "tools.approve": { params: ToolDecision; result: ToolDecided };
   "tools.reject": { params: ToolDecision; result: ToolDecided };
   "approvals.list": { params: ApprovalList; result: Page<ApprovalRequest> };
+  "approvals.rules": { params: ListParams; result: Page<ApprovalRule> };
+  "approvals.revoke": { params: RuleRevoke; result: Deleted };
   "todos.get": { params: SessionGet; result: TodoList };
   "todos.update": { params: TodoUpdate; result: TodoList };
   "models.list": { params: Empty; result: Page<Model> };
