@@ -128,7 +128,7 @@ fn requests_that_are_none_are_answered_as_the_stock_server_does() {
             ("/socket.io/?EIO=3&transport=websocket", 5),
             (&*format!("/socket.io/?EIO=4&transport=websocket&sid={}", "A".repeat(24)), 1),
         ] {
-            let answer = knock("127.0.0.1", &hub.address, path, &[]).await.err().expect("refused");
+            let answer = knock("127.0.0.1", &hub.address, path, &[]).await.expect_err("refused");
             assert_eq!((answer.status, answer.body["code"].as_u64()), (400, Some(code)), "{path}");
         }
     });
