@@ -90,7 +90,7 @@ pub struct Generate {
 /// What a tool may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ToolLimits {
-    /// Without a sign of life. A tool that gives some gets [`PATIENCE`] times as long in all.
+    /// Without a sign of life. A tool that gives some gets ten times as long in all.
     pub silence: Duration,
     /// Of its output.
     pub output_bytes: usize,
