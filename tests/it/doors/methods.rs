@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use protocol::acting as a;
 use protocol::methods as m;
 use protocol::model as w;
 use serde::de::DeserializeOwned;
@@ -49,6 +50,7 @@ fn every_method_works() {
         turns(&mut walk, &session).await;
         tools_and_todos(&mut walk, &session).await;
         catalog(&mut walk, &session).await;
+        acting(&mut walk, &session).await;
         let of_session = json!({"sessionId": session});
         let archived: w::Session = walk.call("sessions.archive", of_session.clone()).await;
         assert_eq!(archived.state, w::SessionState::Archived);
@@ -245,6 +247,26 @@ async fn catalog(walk: &mut Walk, session: &str) {
         let usage: m::UsageReport = walk.call("usage.get", json!({"period": period})).await;
         assert!(usage.turns > 5 && usage.usage.output > 0 && usage.by_model[0].model == "demo", "{usage:?}");
     }
+}
+
+async fn acting(walk: &mut Walk, session: &str) {
+    let skills: w::Page<a::Skill> = walk.call("skills.list", json!({})).await;
+    assert_eq!(skills.items[0].id, "summarize");
+    let params = json!({"skillId": "summarize", "input": {"text": "a b c"}});
+    let result: a::SkillResult = walk.call("skills.execute", params).await;
+    assert!(result.usage.output > 0 && result.output.is_string(), "{result:?}");
+    let actions: w::Page<a::Action> = walk.call("actions.list", json!({"entityType": "conversation"})).await;
+    let action = &actions.items[0].id;
+    let wish = json!({
+        "actionId": action, "input": {"title": "acted"}, "entityType": "conversation", "entityId": session,
+    });
+    let preview: a::ActionPreview = walk.call("actions.preview", wish.clone()).await;
+    assert_eq!(preview.details.expect("said")["to"], "acted");
+    let done: a::ActionOutcome = walk.call("actions.execute", wish).await;
+    assert_eq!(done.status, a::ActionStatus::Completed);
+    let undo = json!({"actionId": action, "executionId": done.execution_id});
+    let undone: a::ActionUndone = walk.call("actions.undo", undo).await;
+    assert_eq!((undone.success, Some(undone.execution_id)), (true, done.execution_id));
 }
 
 #[test]
