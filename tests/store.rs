@@ -31,10 +31,10 @@ mod overview;
 mod owner;
 #[path = "store/prune.rs"]
 mod prune;
-#[path = "store/routing.rs"]
-mod routing;
 #[path = "store/rights.rs"]
 mod rights;
+#[path = "store/routing.rs"]
+mod routing;
 #[path = "store/rows.rs"]
 mod rows;
 #[path = "store/tenants.rs"]
