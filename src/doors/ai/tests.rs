@@ -85,9 +85,9 @@ fn merged_text_stands_at_its_last_place() {
 fn a_turns_end_shows_once_as_the_table_says() {
     let complete = format!(r#"42/ai,["message_complete",{{"conversationId":"{SESSION}"}},"e0:7"]"#);
     let stopped = format!(r#"42/ai,["stopped",{{"conversationId":"{SESSION}"}},"e0:7"]"#);
-    assert_eq!(told(ended(turn(TurnState::Completed))), [complete.clone()]);
-    assert_eq!(told(ended(turn(TurnState::Stopped))), [stopped.clone()]);
-    assert_eq!(told(ended(turn(TurnState::Aborted))), [stopped]);
+    assert_eq!(one(ended(turn(TurnState::Completed))), complete);
+    assert_eq!(one(ended(turn(TurnState::Stopped))), stopped);
+    assert_eq!(one(ended(turn(TurnState::Aborted))), stopped);
     assert_eq!(told(ended(turn(TurnState::Cancelled))), [""; 0], "it never started");
     let failed = Turn { error: Some("the connection broke".into()), ..turn(TurnState::Failed) };
     let error =

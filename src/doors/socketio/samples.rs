@@ -18,7 +18,7 @@ use crate::domain::tool_call::{ToolCall, ToolCallState};
 use crate::domain::usage::Usage;
 
 pub const CONVERSATION: ConversationId = ConversationId(1);
-pub const SESSION: &str = "sess_00000000000000000000000001";
+pub const SESSION: &str = "sess_00000000000000000000000000000001";
 
 pub fn acme() -> OrganizationId {
     OrganizationId::parse("acme").expect("a name")
