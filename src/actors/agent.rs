@@ -27,6 +27,9 @@ const BATCH: usize = 64;
 /// How long a provider may take to end its stream after the answer is whole.
 const AFTERMATH: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// The calls of a step: the tool and its input.
+type Calls = RefCell<Vec<(String, Value)>>;
+
 /// What calls of a step would do, where that took a look outside: the tool, its input, and what was seen.
 pub type Previews = Vec<(String, Value, Result<String, String>)>;
 
@@ -175,7 +178,7 @@ impl Handler<Generate> for AgentSession {
             };
             let heard = Rc::new(Cell::new(Heard::default()));
             let ear = heard.clone();
-            let asked = Rc::new(RefCell::new(Vec::new()));
+            let asked: Rc<Calls> = Rc::default();
             let generation = async move {
                 let Some(provider) = found else {
                     return Err(internal(&format!("no provider is named {name}")));
@@ -227,7 +230,7 @@ async fn relay(
     run: Run,
     stream: EventStream,
     said: &Ear,
-    (heard, asked): (&Cell<Heard>, &RefCell<Vec<(String, Value)>>),
+    (heard, asked): (&Cell<Heard>, &Calls),
 ) -> Result<StopReason, ProviderFault> {
     let mut chunks = stream.ready_chunks(BATCH);
     let mut reason = None;
