@@ -132,7 +132,7 @@ fn agents(config: &Config) -> Result<(), ConfigError> {
         let bare = agent.context_url.replace("{{", "").replace("}}", "");
         let fits = url::Url::parse(&bare).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let host = agent.context_url.split(['?', '#']).next().unwrap_or_default();
-        let host = host.splitn(4, '/').nth(2).unwrap_or_default();
+        let host = host.split('/').nth(2).unwrap_or_default();
         if !fits || host.contains("{{") {
             return refuse(format!(
                 "{}: not an address that begins with http:// or https:// and names its host",
