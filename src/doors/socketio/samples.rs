@@ -124,7 +124,7 @@ pub fn said_by(author: Author) -> Arc<Message> {
 
 pub fn call(state: ToolCallState) -> Arc<Part> {
     let input = json!({ "city": "Köln" });
-    let call = ToolCall { provider_id: "c".into(), tool: "weather".into(), input, state, approval: None };
+    let call = ToolCall { provider_id: "c".into(), tool: "weather".into(), input, state, approval: None, bound: None };
     Arc::new(Part { id: PartId(5), index: 0, body: PartBody::ToolCall(call) })
 }
 
@@ -142,6 +142,7 @@ pub fn approval() -> Arc<Approval> {
         summary: String::new(),
         risks: Vec::new(),
         input: json!({}),
+        remembers: crate::domain::tool_policy::Remembers::Never,
         correlation_id: "req".into(),
         state: ApprovalState::Pending,
         requested_at: Timestamp(0),
