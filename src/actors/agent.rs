@@ -31,9 +31,6 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 /// The calls of a step: the tool and its input.
 type Calls = RefCell<Vec<(String, Value)>>;
 
-/// The calls of a step: the tool and its input.
-type Calls = RefCell<Vec<(String, Value)>>;
-
 /// What calls of a step would do, where that took a look outside: the tool, its input, and what was seen.
 pub type Previews = Vec<(String, Value, Result<String, String>)>;
 
