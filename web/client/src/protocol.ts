@@ -457,13 +457,6 @@ export type Response = { id: string, result?: JsonValue, error?: ErrorBody, };
 
 export type Role = "user" | "assistant";
 
-export type RuleRevoke = { ruleId: string, };
-
-/**
- * How far an answer that is kept reaches: the very same arguments, or whatever they are.
- */
-export type RuleScope = "arguments" | "tool";
-
 /**
  * Why a model answers.
  */
@@ -472,6 +465,13 @@ export type RoutingDecision = { model: string, provider: string, ruleName: strin
  * For people.
  */
 reason: string, };
+
+export type RuleRevoke = { ruleId: string, };
+
+/**
+ * How far an answer that is kept reaches: the very same arguments, or whatever they are.
+ */
+export type RuleScope = "arguments" | "tool";
 
 /**
  * Hub to client.
