@@ -17,7 +17,8 @@ pub(super) fn template<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> 
         ["agents", name, rest @ ..] if is_name(name) => find(defaults, &[&["agents", Config::DEFAULT_AGENT], rest]),
         ["tools", name, rest @ ..] if is_name(name) => {
             let known = if acting::BUILT_IN.contains(name) { name } else { acting::TEMPLATE };
-            find(defaults, &[&["tools", known], rest])
+            // What every tool has stands in the section of one.
+            find(defaults, &[&["tools", known], rest]).or_else(|| find(defaults, &[&["tools", "time"], rest]))
         }
         ["actions", name, rest @ ..] if is_name(name) => find(defaults, &[&["actions", acting::TEMPLATE], rest]),
         ["mcp", name, rest @ ..] if is_name(name) => find(defaults, &[&["mcp", mcp::TEMPLATE], rest]),

@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn a_typed_answer_is_held_to_its_schema_and_freed_of_its_fence() {
         let typed = skill(Some(json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}})));
-        for text in ["{\"n\":3}", " {\"n\": 3}\n", "```json\n{\"n\":3}\n```", "```\n{\"n\":3}```"] {
+        for text in ["{\"n\":3}", " {\"n\": 3}\n", "```json\n{\"n\":3}\n```", "```\n{\"n\":3}```", "```{\"n\":3}```"] {
             assert_eq!(typed.output(text), Ok(json!({"n": 3})), "{text}");
         }
-        for text in ["", "three", "{\"n\":\"3\"}", "{}", "```{\"n\":3}```"] {
+        for text in ["", "three", "{\"n\":\"3\"}", "{}", "```{}```"] {
             assert!(typed.output(text).is_err(), "{text}");
         }
         assert_eq!(skill(None).output("```\nx\n```"), Ok(json!("```\nx\n```")));

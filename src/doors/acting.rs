@@ -99,7 +99,7 @@ pub fn undone(execution: &Execution) -> wire::ActionUndone {
 /// `bad_request` with the field of the entity.
 pub fn skill_execute(asked: wire::SkillExecute, once: Option<Once>) -> Result<Command, Fault> {
     let entity = Entity::of(asked.entity_type, asked.entity_id)?;
-    let input = asked.input.unwrap_or_else(empty);
+    let input = asked.input.unwrap_or_default().into();
     Ok(Command::SkillExecute { skill: asked.skill_id, input, entity, once })
 }
 
@@ -107,7 +107,7 @@ pub fn skill_execute(asked: wire::SkillExecute, once: Option<Once>) -> Result<Co
 /// `bad_request` with the field of the entity.
 pub fn action_preview(asked: wire::ActionTarget) -> Result<Command, Fault> {
     let entity = Entity::of(asked.entity_type, asked.entity_id)?;
-    let input = asked.input.unwrap_or_else(empty);
+    let input = asked.input.unwrap_or_default().into();
     Ok(Command::ActionPreview(ActionWish { action: asked.action_id, input, entity }))
 }
 
@@ -115,7 +115,7 @@ pub fn action_preview(asked: wire::ActionTarget) -> Result<Command, Fault> {
 /// `bad_request` with the field of the entity.
 pub fn action_execute(asked: wire::ActionExecute, once: Option<Once>) -> Result<Command, Fault> {
     let entity = Entity::of(asked.entity_type, asked.entity_id)?;
-    let wish = ActionWish { action: asked.action_id, input: asked.input.unwrap_or_else(empty), entity };
+    let wish = ActionWish { action: asked.action_id, input: asked.input.unwrap_or_default().into(), entity };
     Ok(Command::ActionExecute { wish, skip_preview: asked.skip_preview.unwrap_or(false), once })
 }
 
@@ -126,8 +126,4 @@ pub fn action_undo(asked: wire::ActionUndo) -> Result<Command, Fault> {
     let execution = asked.execution_id.as_deref().map(ExecutionId::parse).transpose();
     let execution = execution.map_err(|_| Fault::not_found("execution"))?;
     Ok(Command::ActionUndo(UndoWish { action: asked.action_id, entity, execution }))
-}
-
-fn empty() -> serde_json::Value {
-    serde_json::json!({})
 }

@@ -1,7 +1,7 @@
 //! Skills and actions: what one may ask a model or the world to do by name.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::Usage;
 
@@ -32,7 +32,7 @@ pub struct SkillExecute {
     /// As the skill's schema wants it; `{}` where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
-    pub input: Option<Value>,
+    pub input: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub entity_type: Option<String>,
@@ -100,7 +100,7 @@ pub struct ActionTarget {
     /// As the action's schema wants it; `{}` where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
-    pub input: Option<Value>,
+    pub input: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub entity_type: Option<String>,
@@ -118,7 +118,7 @@ pub struct ActionExecute {
     /// As the action's schema wants it; `{}` where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
-    pub input: Option<Value>,
+    pub input: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "describe", ts(optional))]
     pub entity_type: Option<String>,

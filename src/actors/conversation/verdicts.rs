@@ -168,10 +168,15 @@ impl Live {
             ToolPolicy::Allow if tool.asks_always() => ToolPolicy::Ask,
             policy => policy,
         };
-        let summary = seen.clone().ok().flatten().unwrap_or_else(|| tool.summary(&call.input));
+        // A preview has lines of its own, which are the hub's; what stands in them is shown like all that is foreign.
+        let lines = |text: String| text.lines().map(canonical::shown).collect::<Vec<_>>().join("\n");
+        let summary = match seen.clone().ok().flatten() {
+            Some(preview) => lines(preview),
+            None => canonical::shown(&tool.summary(&call.input)),
+        };
         Verdict {
             policy,
-            summary: canonical::shown(&summary),
+            summary,
             risks,
             concurrent: tool.concurrent(),
             remembers: match tool.asks_always() {

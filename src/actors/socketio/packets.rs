@@ -246,9 +246,7 @@ impl SessionActor {
 fn is_message(ask: &Ask) -> bool {
     match ask {
         Ask::Send { .. } => true,
-        Ask::Session { command, .. } | Ask::Hub(Command::Session(_, command)) => {
-            matches!(command, SessionCommand::Send(_) | SessionCommand::Retry { .. })
-        }
+        Ask::Session { command, .. } | Ask::Hub(Command::Session(_, command)) => command.asks_model(),
         Ask::Hub(_) => false,
     }
 }

@@ -31,14 +31,14 @@ fn case_21_a_position_that_is_none_gets_the_whole() {
             json!([epoch, -1]),
             json!(null),
         ];
-        for position in positions {
+        for (n, position) in positions.into_iter().enumerate() {
             let mut client = Client::connect(&hub.address, &token).await;
             let (first, missed) = since(&mut client, &channel, position.clone()).await;
             assert_eq!((&first["recovered"], &first["epoch"]), (&json!(false), &json!(epoch)), "{position}: {first}");
             assert_eq!(first["snapshot"]["messages"].as_array().map(Vec::len), Some(2), "{position}");
             assert!(missed.is_empty(), "{position}: {missed:?}");
             // The next event is the one after the snapshot.
-            client.call("sessions.update", json!({"sessionId": session, "title": "x"})).await;
+            client.call("sessions.update", json!({"sessionId": session, "title": n.to_string()})).await;
             let next = client.find(|f| f["event"] == "session.updated").await;
             assert_eq!(next["seq"].as_u64(), first["seq"].as_u64().map(|seq| seq + 1), "{position}");
             client.close().await;

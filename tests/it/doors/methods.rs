@@ -205,11 +205,15 @@ async fn tools_and_todos(walk: &mut Walk, session: &str) {
         let waiting: w::Page<w::ApprovalRequest> = walk.call("approvals.list", of_session.clone()).await;
         let all: w::Page<w::ApprovalRequest> = walk.call("approvals.list", json!({"limit": 1})).await;
         assert_eq!((waiting.items.len(), &waiting.items), (1, &all.items));
-        let params = json!({"requestId": waiting.items[0].request_id, "remember": false});
+        let params = json!({"requestId": waiting.items[0].request_id, "remember": method == "tools.reject"});
         let decided: m::ToolDecided = walk.call(method, params).await;
         assert_eq!((decided.applied, decided.approved), (true, method == "tools.approve"));
         assert_eq!(walk.ended(&sent.turn_id).await["state"], "completed");
     }
+    let kept: w::Page<w::ApprovalRule> = walk.call("approvals.rules", json!({})).await;
+    assert_eq!(kept.items.len(), 1);
+    let taken: m::Deleted = walk.call("approvals.revoke", json!({"ruleId": kept.items[0].id})).await;
+    assert!(taken.deleted);
     let empty: m::TodoList = walk.call("todos.get", of_session.clone()).await;
     assert!(empty.todos.is_empty());
     let todos = json!([{"content": "a"}, {"id": "x", "content": "b", "state": "in_progress"}]);

@@ -208,6 +208,8 @@ fn case_66_a_strangers_body_is_16_kib_at_most() {
         let open: Vec<_> = table()
             .into_iter()
             .filter(|row| row.operation.rule().least == Least::Anyone && !row.method.is_safe())
+            // Socket.IO has a bound and words of its own for those it does not know yet: case 72.
+            .filter(|row| row.path != "/socket.io/")
             .map(|row| (row.method.to_string(), row.path))
             .collect();
         for known in ["/sign-in", "/sign-out", "/pairing/verify", "/api/v1/pairing/verify"] {

@@ -300,9 +300,14 @@ impl Address {
         matches!(self.method, "GET" | "HEAD")
     }
 
+    /// Whether what was asked for is done with that status.
+    pub fn is_done(&self, status: u16) -> bool {
+        let status = status.to_string();
+        self.done.split('|').any(|done| done == status)
+    }
+
     /// Whether this is an answer of the operation to somebody who may ask.
     pub fn gives(&self, status: u16, code: &str, words: &str) -> bool {
-        let status = status.to_string();
-        self.done.split('|').any(|done| done == status) || OTHERWISE.contains(&(self.operation, code, words))
+        self.is_done(status) || OTHERWISE.contains(&(self.operation, code, words))
     }
 }

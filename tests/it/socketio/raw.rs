@@ -33,7 +33,11 @@ impl Polled {
     /// Connects to a namespace with a token; the answer to it.
     pub async fn connect(&mut self, namespace: &str, token: &str) -> Value {
         self.post(&format!("40{namespace},{{\"token\":\"{token}\"}}")).await;
-        connected(&self.find(&format!("40{namespace},")).await)
+        let told = connected(&self.find(&format!("40{namespace},")).await);
+        if namespace == "/chat" {
+            self.find(MANIFEST).await;
+        }
+        told
     }
 
     pub fn path(&self) -> String {
@@ -83,6 +87,9 @@ impl Polled {
     }
 }
 
+/// What whoever connects to `/chat` is told first.
+pub const MANIFEST: &str = "42/chat,[\"commands:manifest\",{\"manifest\":{\"commands\":[";
+
 /// A session over a WebSocket.
 pub struct Wired {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -107,7 +114,11 @@ impl Wired {
     /// Connects to a namespace; the answer to it.
     pub async fn connect(&mut self, namespace: &str, auth: Value) -> Value {
         self.send(&format!("40{namespace},{auth}")).await;
-        connected(&self.find(&format!("40{namespace},")).await)
+        let told = connected(&self.find(&format!("40{namespace},")).await);
+        if namespace == "/chat" {
+            self.find(MANIFEST).await;
+        }
+        told
     }
 
     pub async fn send(&mut self, packet: &str) {

@@ -25,7 +25,7 @@ export type ActionExecute = { actionId: string,
 /**
  * As the action's schema wants it; `{}` where it is left out.
  */
-input?: JsonValue, entityType?: string, entityId?: string,
+input?: { [key in string]: JsonValue }, entityType?: string, entityId?: string,
 /**
  * The caller has seen what it does.
  */
@@ -70,7 +70,7 @@ export type ActionTarget = { actionId: string,
 /**
  * As the action's schema wants it; `{}` where it is left out.
  */
-input?: JsonValue, entityType?: string, entityId?: string, };
+input?: { [key in string]: JsonValue }, entityType?: string, entityId?: string, };
 
 export type ActionUndo = { actionId: string, entityType?: string, entityId?: string,
 /**
@@ -607,7 +607,7 @@ export type SkillExecute = { skillId: string,
 /**
  * As the skill's schema wants it; `{}` where it is left out.
  */
-input?: JsonValue, entityType?: string, entityId?: string, idempotencyKey?: string, };
+input?: { [key in string]: JsonValue }, entityType?: string, entityId?: string, idempotencyKey?: string, };
 
 /**
  * A skill's one answer.
