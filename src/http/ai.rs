@@ -80,7 +80,6 @@ struct MessageView {
     /// The text parts joined.
     content: String,
     status: w::MessageState,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallView>,
     created_at: String,
 }

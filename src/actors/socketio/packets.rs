@@ -6,7 +6,7 @@ use protocol::frames as wf;
 use super::errand::{Asked, Done, Errand};
 use super::session::{RESTART, SessionActor};
 use super::space::{Auth, Joined, join, refusal};
-use crate::domain::command::{Command, SessionCommand};
+use crate::domain::command::Command;
 use crate::doors::socketio::{Ask, NAMESPACES, Namespace};
 use crate::error::{Code, Fault, close};
 use crate::framing::socketio as wire;
