@@ -2,6 +2,7 @@
 
 pub mod raw;
 
+mod doors;
 mod namespaces;
 mod recovery;
 mod stock;
