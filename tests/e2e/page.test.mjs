@@ -217,7 +217,7 @@ step("an approval is asked in both tabs, and the answer of one counts for both",
   assert.match(await card.locator(".countdown").textContent(), /^\d+ s left$/);
   assert.deepEqual(fetched, [], "nothing is fetched before the answer");
   await shot(first, "approval");
-  await second.fill(".answers input", "our own page");
+  await second.getByLabel("reason").fill("our own page");
   await second.locator(".tool .approve").last().click();
   await settled(answer, "complete");
   assert.deepEqual(fetched, ["/yes"]);
@@ -230,7 +230,7 @@ step("a denial is told with its reason, and nothing happens", async () => {
   const answer = await send(first, `fetch http://127.0.0.1:${website.address().port}/no`);
   const card = answer.locator(".tool");
   await card.locator(".deny").waitFor();
-  await card.locator(".answers input").fill("not today");
+  await card.getByLabel("reason").fill("not today");
   await card.locator(".deny").click();
   await settled(answer, "complete");
   assert.equal(await card.getAttribute("data-state"), "denied");

@@ -228,7 +228,7 @@ test("case 77: what others wrote is shown as the text that it is", async () => {
   assert.ok(sent.ok, await sent.text());
   await page.locator(".tool .deny").waitFor();
   assert.ok((await shown(page.locator(".tool-input"))).includes("onerror=window.owned=9"));
-  await page.locator(".tool .answers input").fill(EVIL.slice(0, 200));
+  await page.locator(".tool").getByLabel("reason").fill(EVIL.slice(0, 200));
   await page.locator(".tool .deny").click();
   await page.locator(".decision", { hasText: "onerror" }).waitFor();
   assert.ok((await shown(page.locator(".decision"))).includes(user), "who denied it, by name");
